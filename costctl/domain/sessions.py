@@ -1,0 +1,114 @@
+"""Sessions: billed power-ons of an instance, partitioned into phases, and what each stretch cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from costctl.domain.money import Price, accrued
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Phase(StrEnum):
+    """What a billed stretch of a session was."""
+
+    STARTING = "starting"
+    BUSY = "busy"
+    IDLE = "idle"
+    ASLEEP = "asleep"
+    OFF = "off"
+    """Machine up, no engine."""
+    STOPPING = "stopping"
+    UNKNOWN = "unknown"
+    """Machine up, daemon down."""
+
+
+class EndReason(StrEnum):
+    """Why a session ended."""
+
+    IDLE = "idle"
+    STOPPED = "stopped"
+    """By `costctl stop`, a signal or a shutdown of the machine."""
+    LOST = "lost"
+    """The daemon never came back in that power-on: closed at its last heartbeat."""
+    SUSPENDED = "suspended"
+    """The machine slept; a new session began when it woke."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Instance:
+    """The billed machine. `machine` names it among others in a shared ledger; unknown facts are None."""
+
+    machine: str
+    provider: str | None = None
+    instance_type: str | None = None
+    region: str | None = None
+    market: str | None = None
+    gpu: str | None = None
+    gpu_count: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhaseSpan:
+    """One stretch of a session; `run` is the number of the engine run in it, if one was up."""
+
+    phase: Phase
+    started_at: datetime
+    ended_at: datetime
+    run: int | None = None
+
+    @property
+    def length(self) -> timedelta:
+        """How long the stretch lasted."""
+        return self.ended_at - self.started_at
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """One billed power-on as the ledger knows it; all instants in UTC.
+
+    While it is open (`ended_at` is None) it is known up to its last heartbeat.
+    """
+
+    id: int
+    instance: Instance
+    started_at: datetime
+    heartbeat_at: datetime
+    ended_at: datetime | None
+    end_reason: EndReason | None
+    price: Price | None
+    phases: tuple[PhaseSpan, ...] = field(default=())
+
+    @property
+    def known_until(self) -> datetime:
+        """The instant up to which this session's time is accounted for."""
+        return self.ended_at or self.heartbeat_at
+
+    @property
+    def length(self) -> timedelta:
+        """How long the session lasted, or has lasted so far as is known."""
+        return self.known_until - self.started_at
+
+    def cost(self, start: datetime | None = None, end: datetime | None = None) -> int | None:
+        """Return what [start, end) of this session cost in micro-units (all of it by default), None if unpriced."""
+        if self.price is None:
+            return None
+        begin = self._elapsed_at(start or self.started_at)
+        finish = self._elapsed_at(end or self.known_until)
+        return accrued(self.price, finish) - accrued(self.price, begin)
+
+    def spans(self, start: datetime | None = None, end: datetime | None = None) -> Iterator[PhaseSpan]:
+        """Yield the phases, clipped to [start, end), leaving out what lies outside."""
+        for span in self.phases:
+            begin = max(span.started_at, start) if start else span.started_at
+            finish = min(span.ended_at, end) if end else span.ended_at
+            if begin < finish:
+                yield PhaseSpan(phase=span.phase, started_at=begin, ended_at=finish, run=span.run)
+
+    def _elapsed_at(self, instant: datetime) -> timedelta:
+        clipped = min(max(instant, self.started_at), self.known_until)
+        return clipped - self.started_at
