@@ -12,6 +12,7 @@ The tree, with exit codes::
     ├── LedgerError              1
     │   ├── LedgerTooNewError    1  written by a newer costctl
     │   └── LedgerUnavailableError 1  cannot be read or written now: locked, full, read-only, gone
+    ├── EngineUnreadableError    1  the engine does not say how it is
     ├── GpuError                 1  the GPU's state cannot be read
     ├── InstanceActionError      1  the instance could not be stopped: it is still billed
     └── MissingPieceError        1  a program or library that is not installed
@@ -68,6 +69,10 @@ class LedgerTooNewError(LedgerError):
 
 class LedgerUnavailableError(LedgerError):
     """The ledger cannot be read or written at the moment."""
+
+
+class EngineUnreadableError(CostctlError):
+    """The engine does not say how it is."""
 
 
 class GpuError(CostctlError):

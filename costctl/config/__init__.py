@@ -1,0 +1,1 @@
+"""Settings: flags over `COSTCTL_*` variables over `costctl.toml` over defaults, resolved once into a typed object."""
