@@ -40,6 +40,10 @@ class Gpus(Protocol):
         """Return every GPU's state now; blocking. Raises GpuError."""
         ...
 
+    def release(self) -> None:
+        """Let go of the driver until the next reading: a watched GPU does not sleep."""
+        ...
+
 
 class Engine(Protocol):
     """A kind of model server: how it is launched."""

@@ -30,6 +30,16 @@ class Home:
         return self.folder / "daemon.lock"
 
     @property
+    def identity(self) -> Path:
+        """The name of this machine in the ledger."""
+        return self.folder / "machine-id"
+
+    @property
+    def engine_record(self) -> Path:
+        """Names the running engine's first process, for the next daemon should this one be killed."""
+        return self.folder / "engine.pid"
+
+    @property
     def control_socket(self) -> Path:
         """Where the daemon takes the other commands' questions."""
         return self.folder / "control.sock"

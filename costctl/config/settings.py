@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,8 @@ from costctl.domain.durations import parse_duration, parse_window
 from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from costctl.domain.money import Price
 
 DEFAULT_MODEL = "Qwen/Qwen3-1.7B"

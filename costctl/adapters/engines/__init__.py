@@ -1,0 +1,1 @@
+"""The kinds of engine and how each is launched."""

@@ -1,0 +1,1 @@
+"""What costctl knows of the billed machine and what it can do with it."""
