@@ -1,0 +1,111 @@
+"""Verbs about what was measured and decided: usage, GPUs, decisions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Row, Select, insert, select, update
+
+from costctl.ledger.schema import DecisionRow, GpuMinuteRow, UsageHourRow
+from costctl.ledger.transactions import Transactions
+from costctl.ledger.values import Decision, GpuMinute, UsageHour
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+
+class Measures(Transactions):
+    """Measures are added up by session and hour or minute; decisions are kept as they were made."""
+
+    def add_usage(
+        self,
+        session_id: int,
+        *,
+        hour_at: datetime,
+        model: str,
+        requests: int,
+        prompt_tokens: int,
+        generation_tokens: int,
+    ) -> None:
+        """Add to what was asked of `model` in the hour from `hour_at`.
+
+        Raises:
+            ValueError: a count is negative.
+        """
+        counts = {"requests": requests, "prompt_tokens": prompt_tokens, "generation_tokens": generation_tokens}
+        if min(counts.values()) < 0:
+            raise ValueError(f"usage only grows: {counts}")
+        key = {"session_id": session_id, "hour_at": hour_at, "model": model}
+        grown = {name: getattr(UsageHourRow, name) + count for name, count in counts.items()}
+        with self._begin() as connection:
+            _put(connection, UsageHourRow, key, if_new=counts, if_there=grown)
+
+    def usage(self, session_id: int) -> list[UsageHour]:
+        """Return the session's usage by hour and model."""
+        query = select(*UsageHourRow.__table__.columns).where(UsageHourRow.session_id == session_id)
+        rows = self._rows(query.order_by(UsageHourRow.hour_at, UsageHourRow.model))
+        return [UsageHour(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+
+    def add_gpu_minute(
+        self,
+        session_id: int,
+        *,
+        minute_at: datetime,
+        gpu_index: int,
+        gpu: str,
+        utilisation_percent: int,
+        memory_used_bytes: int,
+        power_milliwatts: int | None = None,
+    ) -> None:
+        """Record how a GPU was used in the minute from `minute_at`; the last word about a minute counts."""
+        key = {"session_id": session_id, "minute_at": minute_at, "gpu_index": gpu_index}
+        values = {
+            "gpu": gpu,
+            "utilisation_percent": utilisation_percent,
+            "memory_used_bytes": memory_used_bytes,
+            "power_milliwatts": power_milliwatts,
+        }
+        with self._begin() as connection:
+            _put(connection, GpuMinuteRow, key, if_new=values, if_there=values)
+
+    def gpu_minutes(self, session_id: int) -> list[GpuMinute]:
+        """Return how the session's GPUs were used, by minute."""
+        query = select(*GpuMinuteRow.__table__.columns).where(GpuMinuteRow.session_id == session_id)
+        rows = self._rows(query.order_by(GpuMinuteRow.minute_at, GpuMinuteRow.gpu_index))
+        return [GpuMinute(**row._mapping) for row in rows]  # noqa: SLF001
+
+    def record_decision(
+        self, session_id: int, *, at: datetime, verdict: str, reason: str, signals: Mapping[str, Any], acted: bool
+    ) -> None:
+        """Record what the idle policy chose, why, and every signal that it saw (as JSON)."""
+        values = {"session_id": session_id, "at": at, "verdict": verdict, "reason": reason, "acted": acted}
+        with self._begin() as connection:
+            connection.execute(insert(DecisionRow).values(values | {"signals": dict(signals)}))
+
+    def decisions(self, session_id: int, *, last: int | None = None) -> list[Decision]:
+        """Return the session's decisions, newest first; only the `last` few if given."""
+        columns = [column for column in DecisionRow.__table__.columns if column.name != "id"]
+        query = select(*columns).where(DecisionRow.session_id == session_id)
+        rows = self._rows(query.order_by(DecisionRow.at.desc(), DecisionRow.id.desc()).limit(last))
+        return [Decision(**row._mapping) for row in rows]  # noqa: SLF001
+
+    def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        with self._look() as connection:
+            return connection.execute(query).all()
+
+
+def _put(
+    connection: Connection,
+    table: Any,
+    key: Mapping[str, Any],
+    *,
+    if_new: Mapping[str, Any],
+    if_there: Mapping[str, Any],
+) -> None:
+    # A session has one writer, so looking first is safe, and it is the same SQL in every database.
+    this = [getattr(table, name) == value for name, value in key.items()]
+    if connection.execute(update(table).where(*this).values(**if_there)).rowcount == 0:
+        connection.execute(insert(table).values(**key, **if_new))

@@ -1,0 +1,199 @@
+"""Verbs about instances, sessions and their phases."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, select, update
+
+from costctl.domain.sessions import EndReason, Instance, Phase, Session
+from costctl.errors import LedgerError
+from costctl.ledger.reading import read_sessions, sessions_query
+from costctl.ledger.schema import EngineRunRow, InstanceRow, PhaseRow, SessionRow
+from costctl.ledger.transactions import Transactions
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from costctl.domain.money import Price
+
+
+class Sessions(Transactions):
+    """Sessions are opened, kept alive, moved from phase to phase, closed, and taken up again in the same power-on.
+
+    Whatever the machine's clock does, time in a session only goes forwards: an instant before the last one known
+    counts as that one.
+    """
+
+    def register_instance(self, instance: Instance) -> int:
+        """Return the id of `instance`, which is new if any fact about it is."""
+        facts = asdict(instance)
+        same = [getattr(InstanceRow, name).is_not_distinct_from(value) for name, value in facts.items()]
+        with self._begin() as connection:
+            found = connection.execute(select(InstanceRow.id).where(*same)).scalar()
+            return found or _new_id(connection.execute(insert(InstanceRow).values(facts)))
+
+    def latest_session(self, *, machine: str, key: str) -> Session | None:
+        """Return the newest session of `machine` in the power-on called `key`."""
+        query = sessions_query().where(SessionRow.power_on_key == key, InstanceRow.machine == machine)
+        newest = query.order_by(SessionRow.started_at.desc(), SessionRow.id.desc()).limit(1)
+        with self._look() as connection:
+            return next(iter(read_sessions(connection, newest)), None)
+
+    def sessions(
+        self, *, since: datetime | None = None, until: datetime | None = None, last: int | None = None
+    ) -> list[Session]:
+        """Return the sessions that overlap [since, until), or the `last` few of them, in the order of their starts."""
+        query = sessions_query().order_by(SessionRow.heartbeat_at.desc(), SessionRow.id.desc()).limit(last)
+        if since is not None:
+            query = query.where(SessionRow.heartbeat_at > since)
+        if until is not None:
+            query = query.where(SessionRow.started_at < until)
+        with self._look() as connection:
+            found = read_sessions(connection, query)
+        return sorted(found, key=lambda session: (session.started_at, session.id))
+
+    def open_session(
+        self,
+        *,
+        instance_id: int,
+        key: str,
+        started_at: datetime,
+        at: datetime,
+        price: Price | None,
+        phase: Phase,
+    ) -> int:
+        """Begin a session, billed and in `phase` from `started_at` and known up to `at`; return its id."""
+        values = {
+            "instance_id": instance_id,
+            "power_on_key": key,
+            "started_at": started_at,
+            "heartbeat_at": max(started_at, at),
+        }
+        with self._begin() as connection:
+            session_id = _new_id(connection.execute(insert(SessionRow).values(values | _frozen(price))))
+            _place_phase(connection, session_id, at=started_at, phase=phase, run=None)
+        return session_id
+
+    def resume_session(self, session_id: int, *, at: datetime, price: Price | None) -> None:
+        """Take up a session again after the daemon was away: that time is `unknown`, and runs of before are lost.
+
+        A price that is known stays; one that was not is `price` from the start.
+        """
+        with self._begin() as connection:
+            row = _require(connection, session_id)
+            known_until = row.ended_at or row.heartbeat_at
+            _lose_runs(connection, session_id, at=known_until)
+            values = {"ended_at": None, "end_reason": None, "heartbeat_at": max(known_until, at)}
+            if row.price_micros_per_hour is None:
+                values |= _frozen(price)
+            connection.execute(update(SessionRow).where(SessionRow.id == session_id).values(values))
+            if known_until < at:
+                _place_phase(connection, session_id, at=known_until, phase=Phase.UNKNOWN, run=None)
+
+    def heartbeat(self, session_id: int, at: datetime) -> None:
+        """Say that the session is alive at `at`; nothing happens if it has ended, or is known for longer."""
+        with self._begin() as connection:
+            _touch(connection, session_id, at)
+
+    def begin_phase(self, session_id: int, *, at: datetime, phase: Phase, run: int | None = None) -> None:
+        """End the present phase and begin `phase`, with engine run `run` in it; nothing happens if it is the same.
+
+        Raises:
+            LedgerError: the session has ended.
+        """
+        with self._begin() as connection:
+            if _require(connection, session_id).ended_at is not None:
+                raise LedgerError(f"session {session_id} has ended: no phase can begin in it")
+            _place_phase(connection, session_id, at=at, phase=phase, run=run)
+            _touch(connection, session_id, at)
+
+    def close_session(self, session_id: int, *, at: datetime, reason: EndReason) -> None:
+        """End the session, and runs still open as lost; a session that has ended stays as it is."""
+        with self._begin() as connection:
+            if _require(connection, session_id).ended_at is None:
+                _close(connection, session_id, at=max(at, _last_start(connection, session_id)), reason=reason)
+
+    def close_lost_sessions(self, *, machine: str, except_key: str) -> list[int]:
+        """End the sessions of `machine` left open by other power-ons at their last heartbeat; return their ids."""
+        left_open = select(SessionRow.id, SessionRow.heartbeat_at).join(InstanceRow).order_by(SessionRow.id)
+        left_open = left_open.where(
+            SessionRow.ended_at.is_(None), SessionRow.power_on_key != except_key, InstanceRow.machine == machine
+        )
+        with self._begin() as connection:
+            rows = connection.execute(left_open).all()
+            for row in rows:
+                _close(connection, row.id, at=row.heartbeat_at, reason=EndReason.LOST)
+        return [row.id for row in rows]
+
+
+def _new_id(result: Any) -> int:
+    return int(result.inserted_primary_key[0])
+
+
+def _frozen(price: Price | None) -> dict[str, Any]:
+    if price is None:
+        return {}
+    return {
+        "price_micros_per_hour": price.micros_per_hour,
+        "currency": price.currency,
+        "price_source": price.source,
+        "price_dated": price.dated,
+    }
+
+
+def _require(connection: Connection, session_id: int) -> Any:
+    row = connection.execute(
+        select(SessionRow.heartbeat_at, SessionRow.ended_at, SessionRow.price_micros_per_hour).where(
+            SessionRow.id == session_id
+        )
+    ).one_or_none()
+    if row is None:
+        raise LedgerError(f"the ledger has no session {session_id}")
+    return row
+
+
+def _touch(connection: Connection, session_id: int, at: datetime) -> None:
+    alive = (SessionRow.id == session_id, SessionRow.ended_at.is_(None), SessionRow.heartbeat_at < at)
+    connection.execute(update(SessionRow).where(*alive).values(heartbeat_at=at))
+
+
+def _newest_starts(connection: Connection, session_id: int) -> list[Any]:
+    starts = select(PhaseRow.started_at, PhaseRow.phase, PhaseRow.run).where(PhaseRow.session_id == session_id)
+    return list(connection.execute(starts.order_by(PhaseRow.started_at.desc()).limit(2)))
+
+
+def _last_start(connection: Connection, session_id: int) -> datetime:
+    started_at: datetime = _newest_starts(connection, session_id)[0].started_at
+    return started_at
+
+
+def _place_phase(connection: Connection, session_id: int, *, at: datetime, phase: Phase, run: int | None) -> None:
+    newest = _newest_starts(connection, session_id)
+    if newest and newest[0].started_at >= at:
+        at = newest[0].started_at
+        here = (PhaseRow.session_id == session_id, PhaseRow.started_at == at)
+        connection.execute(delete(PhaseRow).where(*here))
+        del newest[0]
+    if newest and (newest[0].phase, newest[0].run) == (phase, run):
+        return
+    connection.execute(insert(PhaseRow).values(session_id=session_id, started_at=at, phase=phase, run=run))
+
+
+def _close(connection: Connection, session_id: int, *, at: datetime, reason: EndReason) -> None:
+    _lose_runs(connection, session_id, at=at)
+    values = {"ended_at": at, "heartbeat_at": at, "end_reason": reason}
+    connection.execute(update(SessionRow).where(SessionRow.id == session_id).values(values))
+
+
+def _lose_runs(connection: Connection, session_id: int, *, at: datetime) -> None:
+    still_open = select(EngineRunRow.number, EngineRunRow.started_at, EngineRunRow.ready_at).where(
+        EngineRunRow.session_id == session_id, EngineRunRow.ended_at.is_(None)
+    )
+    for run in connection.execute(still_open).all():
+        this = (EngineRunRow.session_id == session_id, EngineRunRow.number == run.number)
+        ended_at = max(at, run.ready_at or run.started_at)
+        connection.execute(update(EngineRunRow).where(*this).values(ended_at=ended_at, outcome="lost"))

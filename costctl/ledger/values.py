@@ -1,0 +1,71 @@
+"""What the ledger tells about runs, usage, GPUs and decisions: frozen values, all instants in UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineRun:
+    """One life of the engine's process."""
+
+    session_id: int
+    number: int
+    engine: str
+    model: str
+    command: tuple[str, ...]
+    started_at: datetime
+    ready_at: datetime | None
+    ended_at: datetime | None
+    outcome: str | None
+    """How it ended: `stopped`, `crashed`, `failed` (never ready) or `lost` (the daemon went away before it)."""
+    detail: str | None
+    startup_seconds: Mapping[str, float]
+    """Seconds by phase of the start: imports, weights, compile, graphs, ...; empty if unknown."""
+
+    @property
+    def start_seconds(self) -> float | None:
+        """How long it took to be ready; None if it never was."""
+        return None if self.ready_at is None else (self.ready_at - self.started_at).total_seconds()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UsageHour:
+    """What was asked of one model in the hour from `hour_at`."""
+
+    session_id: int
+    hour_at: datetime
+    model: str
+    requests: int
+    prompt_tokens: int
+    generation_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GpuMinute:
+    """One GPU in the minute from `minute_at`."""
+
+    session_id: int
+    minute_at: datetime
+    gpu_index: int
+    gpu: str
+    utilisation_percent: int
+    memory_used_bytes: int
+    power_milliwatts: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What the idle policy chose, why, what it saw, and whether it was acted upon."""
+
+    session_id: int
+    at: datetime
+    verdict: str
+    reason: str
+    signals: Mapping[str, Any]
+    acted: bool
