@@ -67,7 +67,7 @@ _TWO_OPEN = (
 def problems(connection: Connection) -> Iterator[str]:
     """Yield what is wrong with the ledger, in words."""
     for words, question in _QUESTIONS.items():
-        found = connection.execute(text(question)).scalars().all()
+        found = sorted(connection.execute(text(question)).scalars())
         if found:
             more = f" and {len(found) - _EXAMPLES} more" if len(found) > _EXAMPLES else ""
             yield f"session {', '.join(str(session_id) for session_id in found[:_EXAMPLES])}{more}: {words}"

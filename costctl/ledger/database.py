@@ -11,26 +11,28 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from costctl.errors import BadValueError, LedgerUnavailableError, MissingPieceError
+from costctl.errors import BadValueError, LedgerError, LedgerUnavailableError, MissingPieceError
 from costctl.ledger.failures import explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_BUSY_SECONDS = 5.0
 _IMMEDIATE = "costctl_immediate"
+# How SQLite says that the files which accompany a ledger in WAL mode cannot be made.
+_NO_COMPANIONS = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 
 
 class Database:
     """The database behind a ledger.
 
     SQLite runs in WAL mode, so that people read while the daemon writes, and with synchronous=FULL, so that a
-    heartbeat that was committed survives a power cut.
+    heartbeat that was committed survives a power cut. Whoever finds it locked waits for `busy_s` seconds.
     """
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
-        self.url = _parse(url)
-        self.path = _file_of(self.url)
+    def __init__(self, url: str, *, read_only: bool = False, busy_s: float = 5.0) -> None:
+        self._busy_s = busy_s
+        self.path = _file_of(url)
+        self._url = make_url("sqlite://") if self.path else _parse(url)
         self._identity: tuple[int, int] | None = None
         self._engine = self._connect_lazily(read_only=read_only)
         # Writers take SQLite's lock when they begin: a lock wanted half-way through cannot be waited for.
@@ -39,7 +41,7 @@ class Database:
     @property
     def name(self) -> str:
         """What people call it: the file, or the URL without its password."""
-        return str(self.path) if self.path else self.url.render_as_string(hide_password=True)
+        return str(self.path) if self.path else self._url.render_as_string(hide_password=True)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -80,7 +82,7 @@ class Database:
         """
         if self.path is None:
             raise ValueError("only a file can be backed up here")
-        with self.translated(), closing(_open(self.path.absolute().as_uri())) as connection:
+        with self.translated(), closing(_open(self.path.absolute().as_uri(), self._busy_s)) as connection:
             try:
                 connection.execute("VACUUM INTO ?", (str(target),))
             except sqlite3.Error:
@@ -94,14 +96,14 @@ class Database:
     def _connect_lazily(self, *, read_only: bool) -> Engine:
         try:
             if self.path is None:
-                return create_engine(self.url, pool_pre_ping=True)
-            connect = _reader(self.path) if read_only else _writer(self.path)
-            engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
+                return create_engine(self._url, pool_pre_ping=True)
         except (ArgumentError, NoSuchModuleError) as error:
             raise BadValueError(f"the ledger URL {self.name!r} names an unknown kind of database: {error}") from error
         except ImportError as error:
             message = f"the ledger {self.name} needs the Python module {error.name!r}: install it beside costctl"
             raise MissingPieceError(message) from error
+        connect = _reader(self.path, self._busy_s) if read_only else _writer(self.path, self._busy_s)
+        engine = create_engine(self._url, creator=connect, poolclass=QueuePool)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
 
@@ -115,19 +117,24 @@ class Database:
             raise LedgerUnavailableError(f"the ledger {self.name} was moved or deleted: put it back or restart costctl")
 
 
+def _file_of(url: str) -> Path | None:
+    # Taken as it is, not as a URL: folders may have any characters in their names.
+    kind, colon, name = url.partition(":")
+    if not colon or kind not in {"sqlite", "sqlite+pysqlite"}:
+        return None
+    path = name.removeprefix("///")
+    if path in {name, "", ":memory:"}:
+        raise BadValueError(f"the ledger URL {url!r} names no file: write it like sqlite:////path/to/ledger.db")
+    if Path(path).is_dir():
+        raise LedgerError(f"the ledger {path} is a folder: name a file in it")
+    return Path(path)
+
+
 def _parse(url: str) -> URL:
     try:
         return make_url(url)
     except ArgumentError:
         raise BadValueError(f"{url!r} is not a ledger URL: write it like sqlite:////path/to/ledger.db") from None
-
-
-def _file_of(url: URL) -> Path | None:
-    if url.get_backend_name() != "sqlite":
-        return None
-    if url.database in {None, "", ":memory:"}:
-        raise BadValueError(f"the ledger URL {str(url)!r} names no file: write it like sqlite:////path/to/ledger.db")
-    return Path(str(url.database))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -138,16 +145,16 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _open(target: str) -> sqlite3.Connection:
+def _open(target: str, busy_s: float) -> sqlite3.Connection:
     # isolation_level=None: Python's own idea of when a transaction begins would leave reads and DDL outside of it.
-    connection = sqlite3.connect(target, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(target, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
 
 
-def _writer(path: Path) -> Callable[[], Any]:
+def _writer(path: Path, busy_s: float) -> Callable[[], Any]:
     def connect() -> sqlite3.Connection:
-        connection = _open(path.absolute().as_uri())
+        connection = _open(path.absolute().as_uri(), busy_s)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         return connection
@@ -155,18 +162,18 @@ def _writer(path: Path) -> Callable[[], Any]:
     return connect
 
 
-def _reader(path: Path) -> Callable[[], Any]:
+def _reader(path: Path, busy_s: float) -> Callable[[], Any]:
     def connect() -> sqlite3.Connection:
         uri = path.absolute().as_uri()
-        connection = _open(f"{uri}?mode=ro")
+        connection = _open(f"{uri}?mode=ro", busy_s)
         try:
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()
         except sqlite3.OperationalError as error:
             connection.close()
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or _in_use(path):
+            if error.sqlite_errorcode & 0xFF not in _NO_COMPANIONS or _in_use(path):
                 raise
-            # Without the files that accompany WAL, and where they cannot be made, nobody writes: read it as it lies.
-            connection = _open(f"{uri}?immutable=1")
+            # They are not there and cannot be made, so nobody writes: read the file as it lies.
+            connection = _open(f"{uri}?immutable=1", busy_s)
         connection.execute("PRAGMA query_only = ON")
         return connection
 
