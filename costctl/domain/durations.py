@@ -44,8 +44,9 @@ def format_duration(seconds: float) -> str:
     """Return `seconds` in the form that `parse_duration` reads, to two units: `1h30m`, `45s`, `0.5s`."""
     if seconds < 0:
         return f"-{format_duration(-seconds)}"
-    if 0 < seconds < 10 and seconds != int(seconds):  # noqa: PLR2004 - below ten seconds tenths matter
-        return f"{seconds:.1f}s"
+    tenths = round(seconds, 1)
+    if tenths < 10 and tenths != int(tenths):  # noqa: PLR2004 - below ten seconds tenths matter
+        return f"{tenths}s"
     rest = round(seconds)
     parts: list[str] = []
     for unit, size in _UNITS.items():

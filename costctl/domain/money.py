@@ -16,7 +16,10 @@ from costctl.errors import BadValueError
 MICRO = 1_000_000
 _MICROSECONDS_PER_HOUR = 3_600_000_000
 _MICROSECOND = timedelta(microseconds=1)
-_PRICE = re.compile(r"\s*(?P<amount>[^\s/A-Za-z]+)\s*(?P<currency>[A-Za-z]{3})\s*/\s*(?:h|hr|hour)\s*", re.IGNORECASE)
+_PRICE = re.compile(
+    r"\s*(?P<amount>[^\s/A-Za-z]+)\s*(?P<currency>[A-Za-z]{3})\s*/\s*(?:h|hr|hour)\s*", re.IGNORECASE | re.ASCII
+)
+_CURRENCY = re.compile("[A-Z]{3}")
 _HIGHEST = Decimal(100_000)
 
 
@@ -30,8 +33,12 @@ class Price:
     dated: datetime
 
     def __post_init__(self) -> None:
+        if type(self.micros_per_hour) is not int:
+            raise TypeError(f"a price is counted in whole micro-units, not {self.micros_per_hour!r}")
         if self.micros_per_hour <= 0:
             raise BadValueError("a price is more than zero; leave it out if it is unknown")
+        if not _CURRENCY.fullmatch(self.currency):
+            raise ValueError(f"a currency is three capital letters, not {self.currency!r}")
         if self.dated.tzinfo is None:
             raise ValueError("a price's date needs a time zone")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from costctl.domain.money import Price, accrued
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime, timedelta
 
 
 class Phase(StrEnum):
@@ -82,6 +82,10 @@ class Session:
     end_reason: EndReason | None
     price: Price | None
     phases: tuple[PhaseSpan, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if None in {self.started_at.tzinfo, self.known_until.tzinfo}:
+            raise ValueError("a session's instants need a time zone")
 
     @property
     def known_until(self) -> datetime:

@@ -96,7 +96,9 @@ class Database:
     def _connect_lazily(self, *, read_only: bool) -> Engine:
         try:
             if self.path is None:
-                return create_engine(self._url, pool_pre_ping=True)
+                return create_engine(
+                    self._url, pool_pre_ping=True, execution_options={"postgresql_readonly": read_only}
+                )
         except (ArgumentError, NoSuchModuleError) as error:
             raise BadValueError(f"the ledger URL {self.name!r} names an unknown kind of database: {error}") from error
         except ImportError as error:
