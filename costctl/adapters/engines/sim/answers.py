@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from costctl.adapters.engines.sim import generate
 from costctl.adapters.engines.sim.jobs import Form, Usage
-from costctl.adapters.engines.sim.wire import DONE, ApiError, Body, broken, encode, openai_error
+from costctl.adapters.engines.sim.wire import DONE, ApiError, Body, encode, openai_error
 
 if TYPE_CHECKING:
     from costctl.adapters.engines.sim.jobs import Job
@@ -39,9 +39,9 @@ class Answer(ABC):
     def closing(self) -> bytes:
         """Return what a stream ends with."""
 
-    def broken(self, message: str) -> bytes:
+    def broken(self, error: ApiError) -> bytes:
         """Return what a stream ends with that the engine had to break off."""
-        return b"data: " + encode(self.refusal(broken(message))) + b"\n\n" + DONE
+        return b"data: " + encode(self.refusal(error)) + b"\n\n" + DONE
 
     @staticmethod
     def refusal(error: ApiError) -> Body:

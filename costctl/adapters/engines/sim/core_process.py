@@ -20,6 +20,7 @@ class CoreProcess:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self._claiming = asyncio.Lock()
 
     @classmethod
     async def spawn(cls, *, own_session: bool) -> Self:
@@ -51,10 +52,11 @@ class CoreProcess:
         Raises:
             CoreGoneError: it died.
         """
-        self._order(f"claim {memory_bytes}")
-        if self._process.stdout is None or not await self._process.stdout.readline():
-            await self._process.wait()
-            raise CoreGoneError
+        async with self._claiming:
+            self._order(f"claim {memory_bytes}")
+            if self._process.stdout is None or not await self._process.stdout.readline():
+                await self._process.wait()
+                raise CoreGoneError
 
     def show_load(self, sm_percent: int) -> None:
         """Have it show that load; nothing happens if it is dead."""

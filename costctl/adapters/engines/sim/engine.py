@@ -9,9 +9,13 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from costctl.adapters.engines.sim.core_process import CoreGoneError
 from costctl.adapters.engines.sim.failures import Kind
 from costctl.adapters.engines.sim.last_words import ENGINE_DIED
+from costctl.adapters.engines.sim.load import GpuLoad
 from costctl.adapters.engines.sim.metrics import Counters, Gauges
+from costctl.adapters.engines.sim.sleeping import SleepMode
+from costctl.adapters.engines.sim.wire import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -20,21 +24,18 @@ if TYPE_CHECKING:
     from costctl.adapters.engines.sim.core_process import CoreProcess
     from costctl.adapters.engines.sim.settings import Settings
 
-BUSY_SM_PERCENT = 97
-IDLE_AFTER_S = 0.5
-"""A gap between requests shorter than this does not show as idle, as with NVML's sampling."""
 UNARY_TICK_S = 0.05
 """A request that is not streamed wakes only this often."""
-ASLEEP_SHARE = 0.1
-WEIGHTS_SHARE = 0.5
-KV_TOKENS = 1_000_000
+KV_TOKENS_PER_REQUEST, KV_TOKENS = 512, 1_000_000
 SHUT_DOWN = "cannot schedule new futures after shutdown"
-SLEEP_STATES = {0: "awake", 1: "weights_offloaded", 2: "discard_all"}
-WAKE_TAGS = frozenset({"weights", "kv_cache"})
+PUT_TO_SLEEP = "The request was aborted: the engine goes to sleep."
 
 
-class InterruptedRequestError(Exception):
-    """The engine, not the client, cut a request short; `str()` is what vLLM says about it."""
+class InterruptedRequestError(ApiError):
+    """The engine, not the client, cut a request short."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(500, "InternalServerError", message)
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
@@ -48,41 +49,38 @@ class Run:
 
 
 class Engine:
-    """Admission, pacing, sleep and death; all in one event loop, so without locks."""
+    """Admission, pacing and death; all in one event loop, so without locks."""
 
     def __init__(self, settings: Settings, core: CoreProcess) -> None:
         self.settings = settings
         self.counters = Counters(created_at=time.time())
+        self.sleep_mode = SleepMode(settings, core)
         self.dead = False
         self.draining = False
         self.aborted = 0
-        self.sleep_level: int | None = None
         self._core = core
+        self._load = GpuLoad(core)
         self._runs: set[Run] = set()
-        self._quiet = asyncio.Event()
-        self._quiet.set()
-        self._awake = asyncio.Event()
-        self._awake.set()
-        self._asleep_parts: frozenset[str] = frozenset()
-        self._slots = asyncio.Semaphore(settings.max_concurrent)
-        self._running = 0
-        self._waiting = 0
         self._arrivals = 0
-        self._shown_busy = False
-        self._last_busy_at = 0.0
+        self._admitted = 0
+        self._slots = asyncio.Semaphore(settings.max_concurrent)
+        self._no_runs, self._none_admitted = asyncio.Event(), asyncio.Event()
+        self._no_runs.set()
+        self._none_admitted.set()
 
     @property
     def unfinished(self) -> int:
-        """Requests that have not been answered, asleep ones included."""
+        """Requests that have not been answered, those included that wait for the engine to wake."""
         return len(self._runs)
 
     def gauges(self) -> Gauges:
         """Return what goes up and down; a request that waits for the engine to wake shows nowhere, as in vLLM."""
+        running = self._load.users
         return Gauges(
-            running=self._running,
-            waiting=self._waiting,
-            kv_cache_usage=min(1.0, self._running * 512 / KV_TOKENS),
-            sleep_state=SLEEP_STATES[self.sleep_level or 0],
+            running=running,
+            waiting=self._admitted - running,
+            kv_cache_usage=min(1.0, running * KV_TOKENS_PER_REQUEST / KV_TOKENS),
+            sleep_state=self.sleep_mode.state,
         )
 
     @asynccontextmanager
@@ -93,53 +91,39 @@ class Engine:
             InterruptedRequestError: the engine is dead or shutting down, or became so.
         """
         self._refuse()
-        self._arrivals += 1
-        run = Run(task=_current_task(), number=self._arrivals, arrived_at=time.monotonic())
-        self._runs.add(run)
-        self._quiet.clear()
-        try:
-            await self._awake.wait()
-            async with self._slot():
-                yield run
-        except asyncio.CancelledError:
-            if run.interruption is None:
+        with self._known() as run:
+            try:
+                await self.sleep_mode.admit()
+                with self._counted_as_admitted():
+                    async with self._slots:
+                        with self._load.used():
+                            yield run
+            except asyncio.CancelledError:
+                if run.interruption is None:
+                    self.aborted += 1
+                    raise
+                run.task.uncancel()
+                raise InterruptedRequestError(run.interruption) from None
+            except ConnectionError:
                 self.aborted += 1
                 raise
-            run.task.uncancel()
-            raise InterruptedRequestError(run.interruption) from None
-        except ConnectionError:
-            self.aborted += 1
-            raise
-        finally:
-            self._runs.discard(run)
-            if not self._runs:
-                self._quiet.set()
 
     async def generate(self, run: Run, prompt: int, length: int, emit: Callable[[int], Awaitable[None]] | None) -> None:
         """Let `length` tokens pass at the engine's speed; call `emit` with the number of each if it is given."""
-        if Kind.ZOMBIE in self.settings.failures:
-            await _forever()
-        await asyncio.sleep(self.settings.first_token_seconds)
-        self.counters.prompt_tokens += prompt
-        began = time.monotonic()
-        self.counters.note_first_token(began - run.arrived_at)
-        rate = self.settings.tokens_per_second
-        step = 1 if emit else max(1, int(rate * UNARY_TICK_S) or length)
+        await self._prefill(run, prompt)
         breaks_at = self._breaking_point(run, length, streamed=emit is not None)
+        at_once = 1 if emit else max(1, round(self.settings.tokens_per_second * UNARY_TICK_S) or length)
+        began = time.monotonic()
         done = 0
         while done < length:
-            if not self._awake.is_set():
-                await self._awake.wait()
-            step = min(step, length - done)
+            step = min(at_once, length - done)
             done += step
             self.counters.generation_tokens += step
             if emit:
                 await emit(done - 1)
             if breaks_at is not None and done >= breaks_at:
                 await self._break(run)
-            # Absolute times: a late token does not delay the ones after it. Every chunk gets a turn of the loop, and
-            # with it a write of its own.
-            await asyncio.sleep(max(0.0, began + done / rate - time.monotonic()) if rate else 0)
+            await self._pace(began, done)
 
     def finish(self, reason: str) -> None:
         """Count a request that was answered."""
@@ -149,7 +133,7 @@ class Engine:
         """Return when no request is left, or at the end of the time."""
         try:
             async with asyncio.timeout(within_seconds):
-                await self._quiet.wait()
+                await self._no_runs.wait()
         except TimeoutError:
             return
 
@@ -161,34 +145,37 @@ class Engine:
                 run.task.cancel()
 
     def die(self) -> None:
-        """The engine core is dead: nothing is answered any more."""
+        """Answer nothing any more: the engine core is dead."""
         self.dead = True
         self.interrupt_all(ENGINE_DIED)
 
     async def sleep(self, level: int, mode: str) -> None:
-        """Go to sleep: 0 pauses only, 1 and 2 give VRAM back, if sleep mode is on. `mode` is abort, wait or keep."""
+        """Go to sleep. `mode` says what becomes of running requests: abort, wait (for them) or keep (frozen).
+
+        Raises:
+            InterruptedRequestError: the engine is dead or shutting down.
+        """
+        self._refuse()
+        self.sleep_mode.close()
         if mode == "abort":
-            self.interrupt_all("Request was aborted because the engine goes to sleep.")
+            self.interrupt_all(PUT_TO_SLEEP)
         if mode != "keep":
-            await self._quiet.wait()
-        self._awake.clear()
-        await asyncio.sleep(self.settings.sleep_seconds)
-        self.sleep_level = level
-        self._asleep_parts = WAKE_TAGS
-        if level and self.settings.sleep_mode:
-            await self._core.claim(round(self.settings.vram_bytes * ASLEEP_SHARE))
+            await self._none_admitted.wait()
+        try:
+            await self.sleep_mode.fall_asleep(level)
+        except CoreGoneError:
+            raise InterruptedRequestError(ENGINE_DIED) from None
 
     async def wake(self, tags: frozenset[str]) -> bool:
-        """Wake these parts; return whether the engine is now fully awake."""
-        await asyncio.sleep(self.settings.sleep_seconds)
-        self._asleep_parts -= tags
-        share = WEIGHTS_SHARE if self._asleep_parts else 1.0
-        if self.sleep_level and self.settings.sleep_mode:
-            await self._core.claim(round(self.settings.vram_bytes * share))
-        if not self._asleep_parts:
-            self.sleep_level = None
-            self._awake.set()
-        return not self._asleep_parts
+        """Wake these parts; return whether the engine is now fully awake.
+
+        Raises:
+            InterruptedRequestError: the engine is dead.
+        """
+        try:
+            return await self.sleep_mode.wake(tags)
+        except CoreGoneError:
+            raise InterruptedRequestError(ENGINE_DIED) from None
 
     def _refuse(self) -> None:
         if Kind.ERROR_500 in self.settings.failures:
@@ -198,43 +185,47 @@ class Engine:
         if self.draining:
             raise InterruptedRequestError(SHUT_DOWN)
 
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        with self._counted_as_waiting():
-            await self._slots.acquire()
-        self._running += 1
-        self._show_busy()
+    @contextmanager
+    def _known(self) -> Iterator[Run]:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("an inference request runs in a task")
+        self._arrivals += 1
+        run = Run(task=task, number=self._arrivals, arrived_at=time.monotonic())
+        self._runs.add(run)
+        self._no_runs.clear()
         try:
-            yield
+            yield run
         finally:
-            self._running -= 1
-            self._last_busy_at = time.monotonic()
-            self._slots.release()
+            self._runs.discard(run)
+            if not self._runs:
+                self._no_runs.set()
 
     @contextmanager
-    def _counted_as_waiting(self) -> Iterator[None]:
-        self._waiting += 1
+    def _counted_as_admitted(self) -> Iterator[None]:
+        self._admitted += 1
+        self._none_admitted.clear()
         try:
             yield
         finally:
-            self._waiting -= 1
+            self._admitted -= 1
+            if not self._admitted:
+                self._none_admitted.set()
 
-    def _show_busy(self) -> None:
-        if not self._shown_busy:
-            self._shown_busy = True
-            self._core.show_load(BUSY_SM_PERCENT)
-            self._look_for_idleness_in(IDLE_AFTER_S)
+    async def _prefill(self, run: Run, prompt: int) -> None:
+        if Kind.ZOMBIE in self.settings.failures:
+            await _for_ever()
+        await asyncio.sleep(self.settings.first_token_seconds)
+        self.counters.prompt_tokens += prompt
+        self.counters.note_first_token(time.monotonic() - run.arrived_at)
 
-    def _look_for_idleness_in(self, seconds: float) -> None:
-        asyncio.get_running_loop().call_later(seconds, self._show_idle)
-
-    def _show_idle(self) -> None:
-        quiet_for = 0.0 if self._running else time.monotonic() - self._last_busy_at
-        if quiet_for < IDLE_AFTER_S:
-            self._look_for_idleness_in(IDLE_AFTER_S - quiet_for)
-            return
-        self._shown_busy = False
-        self._core.show_load(0)
+    async def _pace(self, began: float, done: int) -> None:
+        """Wait until `done` tokens are due."""
+        rate = self.settings.tokens_per_second
+        # Absolute times: a late token does not delay the next. Without a rate every chunk still gets a turn of the
+        # event loop, and so a write of its own.
+        await asyncio.sleep(max(0.0, began + done / rate - time.monotonic()) if rate else 0)
+        await self.sleep_mode.stay_awake()
 
     def _breaking_point(self, run: Run, length: int, *, streamed: bool) -> int | None:
         failures = self.settings.failures
@@ -246,16 +237,9 @@ class Engine:
         await asyncio.sleep(0)  # the chunks so far leave the process
         if self.settings.failures.number(Kind.CRASH_AFTER) == run.number:
             self._core.kill()
-            await _forever()
+            await _for_ever()
         os._exit(1)
 
 
-def _current_task() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
-    if task is None:
-        raise RuntimeError("an inference request runs in a task")
-    return task
-
-
-async def _forever() -> None:
+async def _for_ever() -> None:
     await asyncio.Event().wait()

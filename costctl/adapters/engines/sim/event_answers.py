@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from costctl.adapters.engines.sim import generate
 from costctl.adapters.engines.sim.answers import Answer
 from costctl.adapters.engines.sim.jobs import Form
-from costctl.adapters.engines.sim.wire import DONE, ApiError, Body, anthropic_error, broken, encode, event, openai_error
+from costctl.adapters.engines.sim.wire import DONE, ApiError, Body, anthropic_error, encode, event, openai_error
 
 if TYPE_CHECKING:
     from costctl.adapters.engines.sim.jobs import Job
@@ -61,9 +61,9 @@ class ResponseAnswer(Answer):
             )
         )
 
-    def broken(self, message: str) -> bytes:
+    def broken(self, error: ApiError) -> bytes:
         """Return an `error` event."""
-        return event("error", {"type": "error", **openai_error(broken(message))}) + DONE
+        return event("error", {"type": "error", **openai_error(error)}) + DONE
 
     def _response(self, *, status: str, cut: bool, done: int) -> Body:
         job = self.job
@@ -144,9 +144,9 @@ class MessageAnswer(Answer):
             )
         )
 
-    def broken(self, message: str) -> bytes:
+    def broken(self, error: ApiError) -> bytes:
         """Return an `error` event."""
-        return event("error", anthropic_error(ApiError(500, "internal_error", message)))
+        return event("error", anthropic_error(ApiError(error.status, "internal_error", str(error))))
 
     @staticmethod
     def refusal(error: ApiError) -> Body:

@@ -16,7 +16,7 @@ from costctl.adapters.engines.sim.answers import (
 from costctl.adapters.engines.sim.engine import InterruptedRequestError
 from costctl.adapters.engines.sim.event_answers import MessageAnswer, ResponseAnswer
 from costctl.adapters.engines.sim.jobs import make_job, read_body, read_job, required
-from costctl.adapters.engines.sim.wire import ApiError, Body, broken, encode, invalid
+from costctl.adapters.engines.sim.wire import ApiError, Body, encode, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,11 +79,8 @@ class Inference:
         answer = kind(job)
         if job.stream:
             return await self._stream(request, answer, job)
-        try:
-            async with self._engine.request() as run:
-                await self._engine.generate(run, job.prompt_tokens, job.length, None)
-        except InterruptedRequestError as error:
-            raise broken(str(error)) from error
+        async with self._engine.request() as run:
+            await self._engine.generate(run, job.prompt_tokens, job.length, None)
         self._engine.finish(job.finish)
         return web.Response(body=encode(answer.whole()), content_type="application/json")
 
@@ -94,8 +91,8 @@ class Inference:
                 await self._stream_tokens(request, response, answer, job, run)
         except InterruptedRequestError as error:
             if not response.prepared:
-                raise broken(str(error)) from error
-            await response.write(answer.broken(str(error)))
+                raise
+            await response.write(answer.broken(error))
         else:
             self._engine.finish(job.finish)
             await response.write(answer.closing())

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from costctl.adapters.engines.sim import generate
-from costctl.adapters.engines.sim.engine import InterruptedRequestError
 from costctl.adapters.engines.sim.jobs import check_model, read_body, required
-from costctl.adapters.engines.sim.wire import Body, broken, encode
+from costctl.adapters.engines.sim.wire import Body, encode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -82,11 +81,8 @@ class Pooling:
         return handle
 
     async def _compute(self, prompt_tokens: int) -> None:
-        try:
-            async with self._engine.request() as run:
-                await self._engine.generate(run, prompt_tokens, 0, None)
-        except InterruptedRequestError as error:
-            raise broken(str(error)) from error
+        async with self._engine.request() as run:
+            await self._engine.generate(run, prompt_tokens, 0, None)
         self._engine.finish("stop")
 
     def _embeddings(self, body: Body) -> Body:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from costctl.adapters.engines.sim.engine import WAKE_TAGS, Engine
+from costctl.adapters.engines.sim import sleeping
 from costctl.adapters.engines.sim.failures import Kind
 from costctl.adapters.engines.sim.inference import Inference
 from costctl.adapters.engines.sim.metrics import render
@@ -22,6 +22,7 @@ from costctl.adapters.engines.sim.wire import ApiError, Body, encode, openai_err
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
+    from costctl.adapters.engines.sim.engine import Engine
     from costctl.adapters.engines.sim.log import EngineLog
 
 GUARDED_PREFIXES = ("/v1", "/v2", "/inference", "/cohere")
@@ -148,12 +149,12 @@ class Administration:
     async def wake_up(self, request: web.Request) -> web.Response:
         """Wake the parts that are named, or all."""
         tags = request.query.getall("tags", None)
-        awake = await self._engine.wake(frozenset(tags) if tags else WAKE_TAGS)
+        awake = await self._engine.wake(frozenset(tags) if tags else sleeping.TAGS)
         return _json({"status": "awake" if awake else "sleeping", "tags": tags})
 
     async def is_sleeping(self, _request: web.Request) -> web.Response:
         """Return whether the engine sleeps."""
-        return _json({"is_sleeping": self._engine.sleep_level is not None})
+        return _json({"is_sleeping": self._engine.sleep_mode.level is not None})
 
     async def reset_prefix_cache(self, _request: web.Request) -> web.Response:
         """Do nothing: there is no cache."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 VERSION = "0.32.0"
 # When each phase is over, as a share of the whole start: about what a cold start on a GPU looks like.
-IMPORTED, CORE_IMPORTED, WEIGHTS_LOADED, TRACED, COMPILED, CAPTURED, UP = 0.15, 0.3, 0.5, 0.6, 0.8, 0.95, 1.0
+IMPORTED, CORE_IMPORTED, WEIGHTS_LOADED, TRACED, COMPILED, PROFILED, CAPTURED = 0.15, 0.3, 0.5, 0.6, 0.75, 0.85, 0.95
 # What the engine core holds by then, as a share of all.
 WEIGHTS_SHARE, PROFILED_SHARE = 0.4, 0.6
 
@@ -46,10 +46,13 @@ class Pace:
     total_seconds: float
     began_at: float = field(default_factory=time.monotonic)
 
-    async def until(self, share: float) -> float:
-        """Wait until `share` of the start is over; return the seconds since the last call's share."""
+    def seconds(self, begin: float, end: float) -> float:
+        """Return how long the start takes from share to share."""
+        return (end - begin) * self.total_seconds
+
+    async def until(self, share: float) -> None:
+        """Wait until `share` of the start is over."""
         await asyncio.sleep(max(0.0, self.began_at + share * self.total_seconds - time.monotonic()))
-        return time.monotonic() - self.began_at
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,9 +85,10 @@ class Startup:
     async def _initialise(self, core: CoreProcess) -> None:
         await self._import_in_core()
         await self._load_weights(core)
-        await self._compile(core)
+        await self._compile()
+        await self._profile(core)
         await self._capture_graphs(core)
-        await self.pace.until(UP)
+        await self.pace.until(1.0)
 
     async def _import(self) -> None:
         settings, log = self.settings, self.log
@@ -115,26 +119,30 @@ class Startup:
             raise StartFailedError(0)
         await core.claim(round(settings.vram_bytes * WEIGHTS_SHARE / 2))
         self._fail_in_core(Kind.CUDA_OOM)
-        took = await self._phase(WEIGHTS_LOADED, CORE_IMPORTED)
+        await self.pace.until(WEIGHTS_LOADED)
+        took = self.pace.seconds(CORE_IMPORTED, WEIGHTS_LOADED)
         await core.claim(round(settings.vram_bytes * WEIGHTS_SHARE))
         log.raw("Loading safetensors checkpoint shards: 100% Completed | 1/1 [00:00<00:00,  1.00it/s]\n")
         log.core("default_loader.py:501", f"Loading weights took {took:.2f} seconds")
         size = settings.vram_bytes * WEIGHTS_SHARE / GIB
         log.core("gpu_model_runner.py:5149", f"Model loading took {size:.2f} GiB memory and {took:.6f} seconds")
 
-    async def _compile(self, core: CoreProcess) -> None:
-        settings, log = self.settings, self.log
+    async def _compile(self) -> None:
+        log, pace = self.log, self.pace
         log.core("monitor.py:40", "[backbone] Starting torch.compile")
-        traced = await self._phase(TRACED, WEIGHTS_LOADED)
-        log.core("backends.py:1166", f"[backbone] Dynamo bytecode transform time: {traced:.2f} s")
-        took = await self._phase(COMPILED, TRACED)
-        log.core("backends.py:398", f"[backbone] Compiling a graph for compile range (1, 2048) takes {took:.2f} s")
-        log.core("monitor.py:62", f"[backbone] torch.compile took {traced + took:.2f} s in total")
-        await core.claim(round(settings.vram_bytes * PROFILED_SHARE))
-        self._size_kv_cache()
+        await pace.until(TRACED)
+        tracing, compiling = pace.seconds(WEIGHTS_LOADED, TRACED), pace.seconds(TRACED, COMPILED)
+        log.core("backends.py:1166", f"[backbone] Dynamo bytecode transform time: {tracing:.2f} s")
+        await pace.until(COMPILED)
+        log.core("backends.py:398", f"[backbone] Compiling a graph for compile range (1, 2048) takes {compiling:.2f} s")
+        log.core("monitor.py:62", f"[backbone] torch.compile took {tracing + compiling:.2f} s in total")
 
-    def _size_kv_cache(self) -> None:
+    async def _profile(self, core: CoreProcess) -> None:
         settings, log = self.settings, self.log
+        await self.pace.until(PROFILED)
+        await core.claim(round(settings.vram_bytes * PROFILED_SHARE))
+        took = self.pace.seconds(COMPILED, PROFILED)
+        log.core("monitor.py:91", f"[backbone] Initial profiling/warmup run took {took:.2f} s")
         if settings.max_model_len > (settings.failures.number(Kind.KV) or settings.max_model_len):
             self._fail_in_core(Kind.KV)
         available = settings.vram_bytes * (1 - PROFILED_SHARE)
@@ -146,18 +154,15 @@ class Startup:
         )
 
     async def _capture_graphs(self, core: CoreProcess) -> None:
-        log = self.log
-        log.raw("Capturing CUDA graphs (mixed prefill-decode, PIECEWISE): 100%|##########| 35/35")
-        took = await self._phase(CAPTURED, COMPILED)
+        log, pace = self.log, self.pace
+        log.raw("Capturing CUDA graphs (mixed prefill-decode, PIECEWISE):   0%|          | 0/35 [00:00<?, ?it/s]")
+        await pace.until(CAPTURED)
         await core.claim(self.settings.vram_bytes)
+        took = pace.seconds(PROFILED, CAPTURED)
         log.core("gpu_model_runner.py:6581", f"Graph capturing finished in {took:.0f} secs, took 0.40 GiB")
-        whole, compiling = ((CAPTURED - share) * self.pace.total_seconds for share in (WEIGHTS_LOADED, CAPTURED - 0.3))
+        whole, compiling = pace.seconds(WEIGHTS_LOADED, CAPTURED), pace.seconds(WEIGHTS_LOADED, COMPILED)
         parts = f"took {whole:.2f} s (compilation: {compiling:.2f} s)"
         log.core("core.py:395", f"init engine (profile, create kv cache, warmup model) {parts}")
-
-    async def _phase(self, end: float, begin: float) -> float:
-        await self.pace.until(end)
-        return (end - begin) * self.pace.total_seconds
 
     def _fail_in_core(self, kind: Kind) -> None:
         if kind in self.settings.failures:

@@ -43,8 +43,3 @@ def anthropic_error(error: ApiError) -> Body:
 def invalid(place: str, detail: str) -> ApiError:
     """Return the error for a body that does not have the right form."""
     return ApiError(400, "Bad Request", f"1 validation error:\n  {{{detail}}}", place)
-
-
-def broken(message: str) -> ApiError:
-    """Return the error for a request that the engine broke off."""
-    return ApiError(500, "InternalServerError", message)
