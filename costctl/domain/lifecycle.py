@@ -108,6 +108,11 @@ class StopWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseCancelled:
+    """The daemon goes on after all: the instance could not be stopped, or somebody came back."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineGone:
     """Nothing is left of the engine: no process, no port, no VRAM."""
 
@@ -127,6 +132,7 @@ Event = (
     | EngineAnswered
     | EngineBroke
     | StopWanted
+    | CloseCancelled
     | EngineGone
     | EngineRemains
 )
@@ -172,6 +178,8 @@ def step(now: Lifecycle, event: Event, at: float) -> tuple[Lifecycle, Effects]: 
             return _broke(now, reason, at)
         case StopWanted(reason, closing):
             return _stop(now, reason, closing=closing, at=at)
+        case CloseCancelled():
+            return replace(now, closing=False), ()
         case EngineGone():
             return _gone(now, at)
         case EngineRemains(reason):

@@ -80,7 +80,7 @@ class HttpEngineApi:
             async with self._session.get("/metrics", timeout=_PROBE_TIMEOUT) as response:
                 text = await response.text()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise EngineUnreadableError(f"no metrics from the engine: {error or type(error).__name__}") from error
+            raise EngineUnreadableError(f"no metrics from the engine: {type(error).__name__}: {error}") from error
         if response.status == _OK:
             return read_counters(text)
         if response.status == _NOT_FOUND:

@@ -57,7 +57,7 @@ class VllmEngine:
         )
 
     def _defaults(self) -> tuple[str, ...]:
-        chosen = [("--disable-uvicorn-access-log", None)]
+        chosen: list[tuple[str, str | None]] = [("--disable-uvicorn-access-log", None)]
         if self.compute_capability == _TURING:
             # A T4 has no bfloat16, and FlashInfer, which 0.21 would choose there, is reported broken on it.
             chosen += [("--dtype", "half"), ("--attention-backend", "TRITON_ATTN")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from typing import Any
 
@@ -20,10 +21,11 @@ _MISSING = (
 
 
 class NvmlGpus:
-    """Reads all GPUs (port Gpus). Not for two threads at once."""
+    """Reads all GPUs (port Gpus)."""
 
     def __init__(self) -> None:
         self._held = False
+        self._one_at_a_time = threading.Lock()
 
     def read(self) -> tuple[GpuReading, ...]:
         """Return every GPU's state; blocking.
@@ -31,16 +33,21 @@ class NvmlGpus:
         Raises:
             GpuError: there is no driver, or it does not answer.
         """
-        try:
-            self._hold()
-            return tuple(_read_gpu(index) for index in range(pynvml.nvmlDeviceGetCount()))
-        except pynvml.NVMLError as error:
-            # A driver that was reloaded or lost half-way is found again only by a fresh start of the library.
-            self.release()
-            raise GpuError(f"NVML: {error}") from error
+        with self._one_at_a_time:
+            try:
+                self._hold()
+                return tuple(_read_gpu(index) for index in range(pynvml.nvmlDeviceGetCount()))
+            except pynvml.NVMLError as error:
+                # A driver that was reloaded or lost half-way is found again only by a fresh start of the library.
+                self._let_go()
+                raise GpuError(f"NVML: {error}") from error
 
     def release(self) -> None:
         """Unload the library: as long as it is loaded, the card's driver state is kept alive."""
+        with self._one_at_a_time:
+            self._let_go()
+
+    def _let_go(self) -> None:
         if self._held:
             self._held = False
             with suppress(pynvml.NVMLError):

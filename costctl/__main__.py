@@ -1,0 +1,5 @@
+"""`python -m costctl`."""
+
+from costctl.cli import main
+
+main()

@@ -1,0 +1,90 @@
+"""Read the signals of activity that the front door does not see by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from costctl.domain.durations import format_duration
+from costctl.domain.gpus import busy_strangers
+from costctl.domain.policy import Evidence
+from costctl.errors import GpuError
+
+if TYPE_CHECKING:
+    from costctl.daemon.run import EngineRun
+    from costctl.daemon.supervisor import Supervisor
+    from costctl.domain.gpus import GpuReading
+    from costctl.ports import Clock, Gpus, Logins
+
+ENGINE = "engine counters"
+GPU = "other GPU programs"
+_GPU_EVERY_S = 10.0
+
+
+class Activity:
+    """Reads engine counters, GPUs and terminals; each as rarely as its meaning allows."""
+
+    def __init__(self, *, supervisor: Supervisor, gpus: Gpus, logins: Logins, clock: Clock, recent_s: float) -> None:
+        self._supervisor = supervisor
+        self._gpus = gpus
+        self._logins = logins
+        self._clock = clock
+        self._recent_s = recent_s
+        self._gpu_read_at = float("-inf")
+        self.readings: tuple[GpuReading, ...] = ()
+
+    async def read(self, *, final: bool = False) -> tuple[Evidence, ...]:
+        """Return what the signals show.
+
+        GPUs are read only while the engine is up (a card that is polled does not sleep), and at the end (`final`), when
+        everything is read anew before the engine or the instance is stopped.
+        """
+        evidence = [await asyncio.to_thread(self._logins.read, self._recent_s)]
+        run = self._supervisor.run
+        if run is not None and run.ready_at is not None:
+            if final:
+                await run.refresh()
+            evidence.append(self._engine(run))
+        evidence += await self._gpu(run, final=final)
+        return tuple(evidence)
+
+    def _engine(self, run: EngineRun) -> Evidence:
+        if run.counters_problem is not None:
+            return Evidence(name=ENGINE, active=None, detail=run.counters_problem)
+        now = run.counters
+        if now is None:
+            return Evidence(name=ENGINE, active=False, detail="this engine publishes none")
+        held = now.running + now.waiting
+        if held > self._supervisor.lifecycle.in_flight:
+            # Work that did not come by a request that is still open, as a response in the background.
+            return Evidence(name=ENGINE, active=True, detail=f"the engine works on {held} requests")
+        if run.own_work_at is not None:
+            age_s = self._clock.monotonic() - run.own_work_at
+            words = f"tokens without a request at the front door, {format_duration(age_s)} ago"
+            return Evidence(name=ENGINE, active=True, detail=words, age_s=age_s)
+        return Evidence(name=ENGINE, active=False, detail="no request and no token but the front door's")
+
+    async def _gpu(self, run: EngineRun | None, *, final: bool) -> list[Evidence]:
+        now = self._clock.monotonic()
+        if run is None and not final:
+            if self.readings:
+                self.readings = ()
+                await asyncio.to_thread(self._gpus.release)
+            return [Evidence(name=GPU, active=False, detail="not watched while the engine is off")]
+        if not final and now - self._gpu_read_at < _GPU_EVERY_S:
+            return []
+        self._gpu_read_at = now
+        try:
+            self.readings = await asyncio.to_thread(self._gpus.read)
+        except GpuError as error:
+            return [Evidence(name=GPU, active=None, detail=str(error))]
+        return [self._judge_gpus(run)]
+
+    def _judge_gpus(self, run: EngineRun | None) -> Evidence:
+        if not self.readings:
+            return Evidence(name=GPU, active=False, detail="no GPU is watched")
+        strangers = busy_strangers(self.readings, run.pids() if run else frozenset())
+        if strangers:
+            named = ", ".join(f"process {process.pid} at {process.sm_percent} %" for process in strangers)
+            return Evidence(name=GPU, active=True, detail=named)
+        return Evidence(name=GPU, active=False, detail="no other program computes on a GPU")

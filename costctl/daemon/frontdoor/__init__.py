@@ -1,0 +1,1 @@
+"""The front door: the OpenAI-compatible endpoint that costctl listens on."""

@@ -1,0 +1,212 @@
+"""The data path: one request to the engine and its answer back, bytes as they come.
+
+Kept apart from everything else: `forward` needs an aiohttp request and an `Upstream`, nothing of the daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import aiohttp
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
+from yarl import URL
+
+from costctl.daemon.frontdoor.answers import broken_stream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from costctl.domain.engines import LaunchPlan
+
+_HOP_BY_HOP = frozenset(
+    ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer")
+) | {"transfer-encoding", "upgrade"}
+# The front door has read the client's key and its expectation; the length follows from the body that is sent.
+_NOT_FOR_ENGINE = _HOP_BY_HOP | {"host", "authorization", "x-api-key", "expect", "content-length"}
+_NOT_FOR_CLIENT = _HOP_BY_HOP | {"date", "server"}
+# Timers cost a tenth of a plain request; a client that has enough leaves, and the run watches a stalled engine.
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
+# Less than the 5 s after which uvicorn closes an idle connection by default.
+_KEEP_ALIVE_S = 4.0
+_SMALL_ANSWER = 256 * 1024
+_RETRY_WITHIN_S = 1.0
+
+
+class EngineLostError(Exception):
+    """The engine broke off before it began to answer."""
+
+
+class Upstream:
+    """The connections to one engine run."""
+
+    def __init__(self, plan: LaunchPlan) -> None:
+        self.plan = plan
+        endpoint = plan.endpoint
+        self.base = "http://engine" if endpoint.uds else f"http://127.0.0.1:{endpoint.port}"
+        self._urls: dict[str, URL] = {}
+        self.key = {"Authorization": f"Bearer {plan.api_key}"} if plan.api_key else {}
+        connector: aiohttp.BaseConnector
+        if endpoint.uds:
+            connector = aiohttp.UnixConnector(endpoint.uds, limit=0, keepalive_timeout=_KEEP_ALIVE_S)
+        else:
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, use_dns_cache=False)
+        self.session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=_NO_TIMEOUT,
+            auto_decompress=False,
+            skip_auto_headers=(hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE),
+        )
+
+    def url(self, raw_path: str) -> URL:
+        """Return the engine's URL for a path as the client wrote it."""
+        url = self._urls.get(raw_path)
+        if url is None:
+            url = URL(self.base + raw_path, encoded=True)
+            if "?" not in raw_path:  # the front door's routes are few, queries are not
+                self._urls[raw_path] = url
+        return url
+
+    async def close(self) -> None:
+        """Drop all connections."""
+        await self.session.close()
+
+
+def headers_for_engine(headers: Mapping[str, str], key: Mapping[str, str]) -> CIMultiDict[str]:
+    """Return the client's headers without what concerns only its own connection, and with the engine's key."""
+    dropped = _NOT_FOR_ENGINE
+    if named := headers.get("Connection"):
+        dropped = dropped | {name.strip().lower() for name in named.split(",")}
+    kept = CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in dropped)
+    kept.update(key)
+    return kept
+
+
+async def forward(
+    request: web.BaseRequest, upstream: Upstream, body: bytes | AsyncIterator[bytes]
+) -> web.StreamResponse:
+    """Pass a request on and its answer back, and return the response that was sent.
+
+    Raises:
+        EngineLostError: the engine broke off before it answered; nothing was sent to the client.
+    """
+    headers = headers_for_engine(request.headers, upstream.key)
+    sent_at = time.monotonic()
+    try:
+        return await _exchange(request, upstream, headers, body)
+    except _KeepAliveRaceError as error:
+        # A kept connection may be closed by the engine in the moment in which it is used again.
+        if not isinstance(body, bytes) or time.monotonic() - sent_at > _RETRY_WITHIN_S:
+            raise EngineLostError(str(error)) from error
+    try:
+        return await _exchange(request, upstream, headers, body)
+    except _KeepAliveRaceError as error:
+        raise EngineLostError(str(error)) from error
+
+
+class _KeepAliveRaceError(Exception):
+    """The connection ended before the first byte of an answer."""
+
+
+async def _exchange(
+    request: web.BaseRequest, upstream: Upstream, headers: CIMultiDict[str], body: bytes | AsyncIterator[bytes]
+) -> web.StreamResponse:
+    exchange = upstream.session.request(
+        request.method, upstream.url(request.raw_path), headers=headers, data=body or None, allow_redirects=False
+    )
+    try:
+        answer = await exchange
+    except aiohttp.ServerDisconnectedError as error:
+        raise _KeepAliveRaceError("it closed the connection") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise EngineLostError(str(error) or type(error).__name__) from error
+    async with answer:
+        return await _answer(request, answer)
+
+
+async def _answer(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    headers = CIMultiDict(
+        (name, value) for name, value in answer.headers.items() if name.lower() not in _NOT_FOR_CLIENT
+    )
+    length = answer.headers.get(hdrs.CONTENT_LENGTH)
+    if length is not None and int(length) <= _SMALL_ANSWER:
+        try:
+            content = await answer.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise EngineLostError(str(error)) from error
+        headers.popall(hdrs.CONTENT_LENGTH)
+        whole = web.Response(body=content, status=answer.status, reason=answer.reason, headers=headers)
+        await whole.prepare(request)
+        await whole.write_eof()
+        return whole
+    return await _stream(request, answer, headers)
+
+
+async def _stream(
+    request: web.BaseRequest, answer: aiohttp.ClientResponse, headers: CIMultiDict[str]
+) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
+    events = headers.get(hdrs.CONTENT_TYPE, "").startswith("text/event-stream")
+    if events:
+        response.headers.setdefault("X-Accel-Buffering", "no")  # a proxy in front of us must not buffer either
+    await response.prepare(request)
+    try:
+        async for chunk in answer.content.iter_any():
+            await response.write(chunk)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        await _break_off(request, response, events=events, why=str(error))
+        return response
+    await response.write_eof()
+    return response
+
+
+async def _break_off(request: web.BaseRequest, response: web.StreamResponse, *, events: bool, why: str) -> None:
+    """Tell the client that its answer ends early: with an event if it reads events, else by a torn connection."""
+    if events:
+        message = f"the engine died while it answered ({why}); send the request again"
+        await response.write(broken_stream(request.raw_path.partition("?")[0], message))
+        await response.write_eof()
+    elif request.transport is not None:
+        request.transport.abort()
+
+
+async def read_small(content: aiohttp.StreamReader, *, most: int, timeout_s: float) -> bytes:
+    """Return a body that is read whole before the engine is troubled.
+
+    Raises:
+        TimeoutError: it took too long.
+        ValueError: it is larger than `most`.
+    """
+    if content.is_eof() and content.total_bytes <= most:
+        return content.read_nowait()
+    async with asyncio.timeout(timeout_s):
+        parts: list[bytes] = []
+        size = 0
+        while part := await content.readany():
+            size += len(part)
+            if size > most:
+                raise ValueError("the body is too large")
+            parts.append(part)
+        return b"".join(parts)
+
+
+async def read_in_pieces(content: aiohttp.StreamReader, *, most: int, timeout_s: float) -> AsyncIterator[bytes]:
+    """Yield a large body as it comes.
+
+    Raises:
+        TimeoutError: no piece came for `timeout_s`.
+        ValueError: it is larger than `most`.
+    """
+    size = 0
+    while True:
+        async with asyncio.timeout(timeout_s):
+            part = await content.readany()
+        if not part:
+            return
+        size += len(part)
+        if size > most:
+            raise ValueError("the body is too large")
+        yield part

@@ -1,0 +1,143 @@
+"""Watch idleness and take the ladder's last rung at the end of the idle window."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from costctl.domain.durations import format_duration
+from costctl.domain.lifecycle import EngineState
+from costctl.domain.policy import Choice, Verdict
+from costctl.domain.sessions import EndReason
+from costctl.errors import InstanceActionError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from costctl.daemon.activity import Activity
+    from costctl.daemon.recorder import Recorder
+    from costctl.daemon.supervisor import Supervisor
+    from costctl.ports import Clock, InstanceAction
+
+logger = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 5.0
+_SHORTEST_LOOK_S = 0.05
+_ACTION_RETRY_FIRST_S = 60.0
+_ACTION_RETRY_LONGEST_S = 900.0
+
+
+class IdleWatch:
+    """Reads the signals every few seconds and acts on the policy's verdict.
+
+    `action` is None where only the engine is stopped (`unload`).
+    """
+
+    def __init__(
+        self,
+        *,
+        supervisor: Supervisor,
+        activity: Activity,
+        recorder: Recorder,
+        action: InstanceAction | None,
+        settle_ledger: Callable[[], Awaitable[None]],
+        clock: Clock,
+        look_every_s: float = _LOOK_EVERY_S,
+    ) -> None:
+        self._supervisor = supervisor
+        self._activity = activity
+        self._recorder = recorder
+        self._action = action
+        self._settle_ledger = settle_ledger
+        self._clock = clock
+        self._look_every_s = look_every_s
+        self._warned = False
+        self._action_failures = 0
+        self._not_before = float("-inf")
+
+    async def until_stopped(self) -> None:
+        """Watch until the instance has been stopped (or, with `exit`, may be left)."""
+        while True:
+            verdict = self._supervisor.consider(await self._activity.read())
+            self._recorder.gpus_read(self._activity.readings)
+            self._mention(verdict)
+            if self._due(verdict) and await self._take_rung():
+                return
+            await self._clock.sleep(self._pause_s(verdict))
+
+    def _due(self, verdict: Verdict) -> bool:
+        if verdict.choice is not Choice.STOP or self._clock.monotonic() < self._not_before:
+            return False
+        return self._action is not None or self._supervisor.lifecycle.state is EngineState.READY
+
+    def _pause_s(self, verdict: Verdict) -> float:
+        """Return the time to the next look: a moment that matters is met exactly, not at the next tick."""
+        moments = [self._look_every_s]
+        if verdict.stop_at is not None:
+            moments.append(verdict.stop_at - self._clock.monotonic())
+        return max(_SHORTEST_LOOK_S, min(moment for moment in moments if moment > 0))
+
+    def _mention(self, verdict: Verdict) -> None:
+        if verdict.choice is Choice.WARN and not self._warned and self._worth_a_warning():
+            logger.warning("idle: %s unless work arrives", verdict.reason)
+            self._recorder.decided(verdict, self._supervisor.signals, acted=False)
+            self._warned = True
+        elif verdict.choice is Choice.KEEP and self._warned:
+            logger.info("idle: the stop is cancelled: %s", verdict.reason)
+            self._recorder.decided(verdict, self._supervisor.signals, acted=False)
+            self._warned = False
+
+    def _worth_a_warning(self) -> bool:
+        return self._action is not None or self._supervisor.lifecycle.state is EngineState.READY
+
+    async def _take_rung(self) -> bool:
+        """Stop the engine, then the instance; return whether the daemon is done."""
+        if not await self._still_idle():
+            return False
+        verdict = self._supervisor.verdict()
+        self._recorder.decided(verdict, self._supervisor.signals, acted=True)
+        logger.info("idle: %s; stopping the engine", verdict.reason)
+        self._warned = False
+        self._supervisor.stop(verdict.reason)
+        state = await self._supervisor.settled()
+        if self._action is None or state is EngineState.READY:
+            return False
+        return await self._stop_instance(self._action)
+
+    async def _still_idle(self) -> bool:
+        """Read every signal anew: what is stopped for idleness must be idle in this very moment."""
+        verdict = self._supervisor.consider(await self._activity.read(final=True))
+        if verdict.choice is not Choice.STOP:
+            logger.info("idle: the stop is cancelled: %s", verdict.reason)
+            self._recorder.decided(verdict, self._supervisor.signals, acted=False)
+            return False
+        return True
+
+    async def _stop_instance(self, action: InstanceAction) -> bool:
+        if not await self._still_idle():
+            return False
+        # From here on requests are refused: the verdict and this line are one step of the event loop.
+        self._supervisor.stop("idle", closing=True)
+        self._recorder.close_session(EndReason.IDLE)
+        await self._settle_ledger()
+        try:
+            await action.perform()
+        except InstanceActionError as error:
+            self._go_on(error)
+            return False
+        return True
+
+    def _go_on(self, error: InstanceActionError) -> None:
+        pause = min(_ACTION_RETRY_LONGEST_S, _ACTION_RETRY_FIRST_S * 2.0**self._action_failures)
+        self._action_failures += 1
+        self._not_before = self._clock.monotonic() + pause
+        logger.error("idle: %s; next attempt in %s", error, format_duration(pause))
+        self._recorder.reopen_session()
+        self._supervisor.reopen()
+
+
+async def beat_for_ever(recorder: Recorder, clock: Clock, *, every_s: float) -> None:
+    """Write heartbeats, and with them what was gathered since the last one."""
+    while True:
+        await clock.sleep(every_s)
+        recorder.beat()

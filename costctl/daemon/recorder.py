@@ -1,0 +1,226 @@
+"""Write the daemon's life into the ledger: session, phases, runs, tokens, GPU minutes, decisions, heartbeats."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from costctl.domain.lifecycle import EngineState, Lifecycle
+from costctl.domain.sessions import Phase
+from costctl.ledger.store import Ledger
+
+if TYPE_CHECKING:
+    from costctl.daemon.run import EngineRun
+    from costctl.domain.gpus import GpuReading
+    from costctl.domain.policy import Signal, Verdict
+    from costctl.domain.sessions import EndReason
+    from costctl.domain.timeline import Timeline
+    from costctl.ledger.writer import LedgerWriter, Verb
+    from costctl.ports import Clock
+
+IDLE_GAP_S = 1.0
+"""A gap between requests that is shorter than this belongs to the busy stretch around it."""
+
+
+@dataclass(slots=True)
+class _Tokens:
+    prompt: int = 0
+    generation: int = 0
+    requests: int = 0
+
+
+@dataclass(slots=True)
+class _GpuMinute:
+    name: str
+    utilisation: list[int] = field(default_factory=list)
+    power: list[int] = field(default_factory=list)
+    memory_bytes: int = 0
+
+
+class Recorder:
+    """Turns what happens into the ledger's verbs; nothing here waits for the disk."""
+
+    def __init__(
+        self, *, writer: LedgerWriter, session_id: int, next_run: int, timeline: Timeline, clock: Clock, phase: Phase
+    ) -> None:
+        self._writer = writer
+        self._session = session_id
+        self._timeline = timeline
+        self._clock = clock
+        self._next_run = next_run
+        self._run: int | None = None
+        self._phase = phase
+        self._idle_at: float | None = None
+        self._usage: dict[tuple[datetime, str], _Tokens] = defaultdict(_Tokens)
+        self._minutes: dict[tuple[datetime, int], _GpuMinute] = {}
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that is being written."""
+        return self._phase
+
+    def now(self) -> datetime:
+        """Return this moment on the ledger's timeline."""
+        return self._timeline.instant(self._clock.monotonic())
+
+    # --- phases --------------------------------------------------------------------------------------------------
+
+    def lifecycle_changed(self, before: Lifecycle, after: Lifecycle) -> None:
+        """Follow the lifecycle with the session's phases (a listener of the supervisor)."""
+        phase = phase_of(after)
+        if before.state is after.state is EngineState.READY and phase is Phase.IDLE:
+            self._idle_at = after.last_work_at  # written once the gap has lasted
+            return
+        self._idle_at = None
+        self._begin(phase, self._clock.monotonic())
+
+    def _begin(self, phase: Phase, at_s: float) -> None:
+        run = self._run if phase in (Phase.STARTING, Phase.BUSY, Phase.IDLE, Phase.STOPPING) else None
+        if phase is self._phase:
+            return
+        self._phase = phase
+        at = self._timeline.instant(at_s)
+        self._write(partial(Ledger.begin_phase, session_id=self._session, at=at, phase=phase, run=run))
+
+    def _settle_idle(self) -> None:
+        if self._idle_at is not None and self._clock.monotonic() - self._idle_at >= IDLE_GAP_S:
+            since, self._idle_at = self._idle_at, None
+            self._begin(Phase.IDLE, since)
+
+    # --- runs and tokens (the run's book) ------------------------------------------------------------------------
+
+    def run_began(self, run: EngineRun) -> None:
+        """Write that the engine is about to be launched, before it is."""
+        self._run, self._next_run = self._next_run, self._next_run + 1
+        command = run.plan.argv if run.plan else ()
+        self._write(
+            partial(
+                Ledger.begin_run,
+                session_id=self._session,
+                number=self._run,
+                engine=run.kind,
+                model=run.model,
+                command=command,
+                at=self.now(),
+            )
+        )
+
+    def run_ready(self, run: EngineRun, startup: dict[str, float]) -> None:  # noqa: ARG002 - the book's shape
+        """Write that the engine is ready, and what its start was spent on."""
+        if self._run is not None:
+            ready = partial(Ledger.run_ready, session_id=self._session, number=self._run, startup=startup)
+            self._write(partial(ready, at=self.now()))
+
+    def run_ended(self, run: EngineRun, outcome: str, detail: str | None) -> None:  # noqa: ARG002 - the book's shape
+        """Write how the run ended."""
+        if self._run is not None:
+            ended = partial(Ledger.end_run, session_id=self._session, number=self._run, outcome=outcome, detail=detail)
+            self._write(partial(ended, at=self.now()))
+        self._run = None
+
+    def tokens_worked(self, model: str, prompt: int, generation: int) -> None:
+        """Add tokens to the present hour."""
+        usage = self._usage[(self._hour(), model)]
+        usage.prompt += prompt
+        usage.generation += generation
+
+    def request_served(self, model: str) -> None:
+        """Add a request to the present hour."""
+        self._usage[(self._hour(), model)].requests += 1
+
+    def _hour(self) -> datetime:
+        return self.now().replace(minute=0, second=0, microsecond=0)
+
+    # --- GPUs, decisions -----------------------------------------------------------------------------------------
+
+    def gpus_read(self, readings: tuple[GpuReading, ...]) -> None:
+        """Take a reading into the present minute."""
+        minute = self.now().replace(second=0, microsecond=0)
+        for gpu in readings:
+            entry = self._minutes.setdefault((minute, gpu.index), _GpuMinute(name=gpu.name))
+            entry.memory_bytes = max(entry.memory_bytes, gpu.memory_used_bytes)
+            if gpu.utilisation_percent is not None:
+                entry.utilisation.append(gpu.utilisation_percent)
+            if gpu.power_milliwatts is not None:
+                entry.power.append(gpu.power_milliwatts)
+
+    def decided(self, verdict: Verdict, signals: tuple[Signal, ...], *, acted: bool) -> None:
+        """Write a decision with every signal it saw."""
+        seen = {signal.name: {"active": signal.active, "detail": signal.detail} for signal in signals}
+        decision = partial(Ledger.record_decision, session_id=self._session, at=self.now(), signals=seen, acted=acted)
+        self._write(partial(decision, verdict=verdict.choice.value, reason=verdict.reason))
+
+    # --- the session ---------------------------------------------------------------------------------------------
+
+    def beat(self) -> None:
+        """Write everything gathered since the last beat, then the heartbeat itself."""
+        self._settle_idle()
+        self._flush_usage()
+        self._flush_minutes(before=self.now().replace(second=0, microsecond=0))
+        self._writer.submit(partial(Ledger.heartbeat, session_id=self._session, at=self.now()), key="heartbeat")
+
+    def close_session(self, reason: EndReason) -> None:
+        """Write the session's end."""
+        self.beat()
+        self._flush_minutes(before=self.now() + timedelta(minutes=1))
+        self._write(partial(Ledger.close_session, session_id=self._session, at=self.now(), reason=reason))
+
+    def reopen_session(self) -> None:
+        """Take the session's end back: the instance could not be stopped."""
+        at = self.now()
+        self._write(partial(Ledger.resume_session, session_id=self._session, at=at, price=None))
+        self._write(partial(Ledger.begin_phase, session_id=self._session, at=at, phase=self._phase))
+
+    def _flush_usage(self) -> None:
+        usage, self._usage = self._usage, defaultdict(_Tokens)
+        for (hour, model), tokens in usage.items():
+            self._write(
+                partial(
+                    Ledger.add_usage,
+                    session_id=self._session,
+                    hour_at=hour,
+                    model=model,
+                    requests=tokens.requests,
+                    prompt_tokens=tokens.prompt,
+                    generation_tokens=tokens.generation,
+                )
+            )
+
+    def _flush_minutes(self, *, before: datetime) -> None:
+        for key in [key for key in self._minutes if key[0] < before]:
+            entry = self._minutes.pop(key)
+            self._write(
+                partial(
+                    Ledger.add_gpu_minute,
+                    session_id=self._session,
+                    minute_at=key[0],
+                    gpu_index=key[1],
+                    gpu=entry.name,
+                    utilisation_percent=_mean(entry.utilisation) or 0,
+                    memory_used_bytes=entry.memory_bytes,
+                    power_milliwatts=_mean(entry.power),
+                )
+            )
+
+    def _write(self, verb: Verb) -> None:
+        self._writer.submit(verb)
+
+
+def phase_of(lifecycle: Lifecycle) -> Phase:
+    """Return what a second in this state is."""
+    match lifecycle.state:
+        case EngineState.STARTING:
+            return Phase.STARTING
+        case EngineState.READY:
+            return Phase.BUSY if lifecycle.in_flight else Phase.IDLE
+        case EngineState.STOPPING | EngineState.STUCK:
+            return Phase.STOPPING
+        case EngineState.OFF | EngineState.FAILED:
+            return Phase.OFF
+
+
+def _mean(values: list[int]) -> int | None:
+    return round(sum(values) / len(values)) if values else None

@@ -1,0 +1,72 @@
+"""Open the ledger's session when the daemon starts, and make good what an earlier daemon could not finish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from costctl.domain.sessions import Phase
+from costctl.domain.timeline import Timeline
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from costctl.domain.money import Price
+    from costctl.domain.sessions import Instance, Session
+    from costctl.ledger.store import Ledger
+    from costctl.ports import Clock
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opening:
+    """How the session was opened: its number, timeline and price, and what is worth saying."""
+
+    session_id: int
+    started_at: datetime
+    price: Price | None
+    timeline: Timeline
+    next_run: int
+    remarks: tuple[str, ...]
+
+
+def open_session(
+    ledger: Ledger, *, instance: Instance, key: str, billed_since: datetime | None, price: Price | None, clock: Clock
+) -> Opening:
+    """Open this power-on's session, or take it up again; blocking.
+
+    `billed_since` is when billing of this power-on started; None means that it starts with the daemon, so that only a
+    session that a crash left open is taken up again.
+    """
+    now = clock.now()
+    instance_id = ledger.register_instance(instance)
+    lost = ledger.close_lost_sessions(machine=instance.machine, except_key=key)
+    remarks = [f"session {number} of an earlier power-on was closed at its last heartbeat" for number in lost]
+    known = ledger.latest_session(machine=instance.machine, key=key)
+    if known is not None and (billed_since is not None or known.ended_at is None):
+        at = max(now, known.known_until)
+        ledger.resume_session(known.id, at=at, price=price)
+        remarks += _resumed(known, price, at)
+        session_id, started_at, price = known.id, known.started_at, known.price or price
+    else:
+        at, started_at = now, min(billed_since or now, now)
+        phase = Phase.OFF if started_at == at else Phase.UNKNOWN
+        session_id = ledger.open_session(
+            instance_id=instance_id, key=key, started_at=started_at, at=at, price=price, phase=phase
+        )
+    ledger.begin_phase(session_id, at=at, phase=Phase.OFF)
+    return Opening(
+        session_id=session_id,
+        started_at=started_at,
+        price=price,
+        timeline=Timeline(anchor=at, anchored_at_s=clock.monotonic()),
+        next_run=ledger.next_run_number(session_id),
+        remarks=tuple(remarks),
+    )
+
+
+def _resumed(known: Session, price: Price | None, at: datetime) -> list[str]:
+    away = (at - known.known_until).total_seconds()
+    remarks = [f"session {known.id} goes on; the {away:.0f} s without a daemon count as unknown"]
+    if price is not None and known.price is not None and str(price) != str(known.price):
+        remarks.append(f"this session's price stays {known.price} (frozen when it began); {price} holds for the next")
+    return remarks
