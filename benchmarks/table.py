@@ -1,0 +1,106 @@
+"""Rounds of numbers to one Markdown page: medians, ratios, and what machine they are from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING
+
+from measure import CONNECTIONS, EVENTS, INTERVAL_MS, STREAM_CONNECTIONS, Numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+DIRECT = "direct"
+OURS = "costctl"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """Everything a run found: facts of the machine, rounds by door, doors that took no part and why."""
+
+    facts: Mapping[str, str]
+    rounds: Mapping[str, Sequence[Numbers]]
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+    def medians(self) -> dict[str, Numbers]:
+        """Take the median over the rounds; a delay is what the door added to `direct` in the same round."""
+        direct = self.rounds[DIRECT]
+        return {door: _medians(rounds, direct) for door, rounds in self.rounds.items() if rounds}
+
+
+def _medians(rounds: Sequence[Numbers], direct: Sequence[Numbers]) -> Numbers:
+    numbers = {name: median(one[name] for one in rounds) for name in rounds[0]}
+    for name in ("delay_p50_us", "delay_p99_us"):
+        numbers[f"added_{name}"] = median(one[name] - base[name] for one, base in zip(rounds, direct, strict=False))
+    return numbers
+
+
+def markdown(report: Report) -> str:
+    """Render the page."""
+    medians = report.medians()
+    parts = [_facts(report.facts), _cpu(medians), _throughput(medians), _delay(medians), _missing(report.missing)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" + " ---: |" * (len(columns) - 1)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def _facts(facts: Mapping[str, str]) -> str:
+    return "\n".join(f"- {name}: {value}" for name, value in facts.items())
+
+
+def _ratio(medians: Mapping[str, Numbers], base: str, name: str) -> Callable[[Numbers], str]:
+    """Say how many times the base door's number another door's is; a dash when the base took no part."""
+    unit = medians.get(base, {}).get(name)
+    return lambda numbers: f"{numbers[name] / unit:.2f}" if unit else "-"
+
+
+def _cpu(medians: Mapping[str, Numbers]) -> str:
+    names = [*(f"cpu_ms_per_request_{n}" for n in CONNECTIONS), "cpu_ms_per_stream"]
+    times = {name: _ratio(medians, OURS, name) for name in (*names, "cpu_us_per_event")}
+    rows = []
+    for door, numbers in medians.items():
+        cells = [f"{numbers[name]:.3f} ({times[name](numbers)})" for name in names]
+        event = f"{numbers['cpu_us_per_event']:.1f} ({times['cpu_us_per_event'](numbers)})"
+        rows.append([f"{DIRECT} (the upstream's own)" if door == DIRECT else door, *cells, event])
+    head = [f"ms per plain request, {n} conn." for n in CONNECTIONS]
+    columns = ["front door", *head, f"ms per {EVENTS}-event stream", "us per paced event"]
+    return f"CPU of the front door; in brackets, times that of {OURS}\n\n" + _table(columns, rows)
+
+
+def _throughput(medians: Mapping[str, Numbers]) -> str:
+    rows = []
+    for door, numbers in medians.items():
+        cells = []
+        for n in CONNECTIONS:
+            share = _ratio(medians, DIRECT, f"requests_per_s_{n}")(numbers)
+            latency = f"{numbers[f'p50_ms_{n}']:.2f} / {numbers[f'p99_ms_{n}']:.2f}"
+            cells += [f"{numbers[f'requests_per_s_{n}']:.0f} ({share})", latency]
+        rows.append([door, *cells])
+    columns = ["front door"]
+    for n in CONNECTIONS:
+        columns += [f"requests/s, {n} conn.", "p50 / p99 ms"]
+    return f"Plain requests by wrk; in brackets, the share of {DIRECT}\n\n" + _table(columns, rows)
+
+
+def _delay(medians: Mapping[str, Numbers]) -> str:
+    rows = [
+        [
+            door,
+            *(f"{numbers[name]:.0f}" for name in ("delay_p50_us", "delay_p99_us")),
+            *(f"{numbers[name]:+.0f}" for name in ("added_delay_p50_us", "added_delay_p99_us")),
+        ]
+        for door, numbers in medians.items()
+    ]
+    title = (
+        f"Delay of a streamed event, from its writing upstream to its arrival at the client: {STREAM_CONNECTIONS} "
+        f"streams at once, an event every {INTERVAL_MS} ms each"
+    )
+    return f"{title}\n\n" + _table(["front door", "p50 us", "p99 us", "added p50 us", "added p99 us"], rows)
+
+
+def _missing(missing: Mapping[str, str]) -> str:
+    return "\n".join(f"- {door} is not in the tables, or not in every round: {why}" for door, why in missing.items())
