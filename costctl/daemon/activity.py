@@ -71,7 +71,8 @@ class Activity:
                 self.readings = ()
                 await asyncio.to_thread(self._gpus.release)
             return [Evidence(name=GPU, active=False, detail="not watched while the engine is off")]
-        if not final and now - self._gpu_read_at < _GPU_EVERY_S:
+        became_ready = run is not None and run.ready_at is not None and run.ready_at > self._gpu_read_at
+        if not (final or became_ready) and now - self._gpu_read_at < _GPU_EVERY_S:
             return []
         self._gpu_read_at = now
         try:

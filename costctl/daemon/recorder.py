@@ -70,6 +70,7 @@ class Recorder:
 
     def lifecycle_changed(self, before: Lifecycle, after: Lifecycle) -> None:
         """Follow the lifecycle with the session's phases (a listener of the supervisor)."""
+        self._settle_idle()
         phase = phase_of(after)
         if before.state is after.state is EngineState.READY and phase is Phase.IDLE:
             self._idle_at = after.last_work_at  # written once the gap has lasted

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -153,14 +154,21 @@ async def _stream(
     if events:
         response.headers.setdefault("X-Accel-Buffering", "no")  # a proxy in front of us must not buffer either
     await response.prepare(request)
-    try:
-        async for chunk in answer.content.iter_any():
+    with suppress(ConnectionResetError):  # the client has left: so does the engine's connection, by the caller
+        while chunk := await _next_chunk(request, response, answer, events=events):
             await response.write(chunk)
-    except (aiohttp.ClientError, TimeoutError) as error:
-        await _break_off(request, response, events=events, why=str(error))
-        return response
-    await response.write_eof()
+        await response.write_eof()
     return response
+
+
+async def _next_chunk(
+    request: web.BaseRequest, response: web.StreamResponse, answer: aiohttp.ClientResponse, *, events: bool
+) -> bytes:
+    try:
+        return await answer.content.readany()
+    except (aiohttp.ClientError, OSError) as error:
+        await _break_off(request, response, events=events, why=str(error))
+        return b""
 
 
 async def _break_off(request: web.BaseRequest, response: web.StreamResponse, *, events: bool, why: str) -> None:
@@ -168,7 +176,6 @@ async def _break_off(request: web.BaseRequest, response: web.StreamResponse, *, 
     if events:
         message = f"the engine died while it answered ({why}); send the request again"
         await response.write(broken_stream(request.raw_path.partition("?")[0], message))
-        await response.write_eof()
     elif request.transport is not None:
         request.transport.abort()
 
