@@ -1,0 +1,181 @@
+"""The figures of a month: its sessions cut to it, what each phase took and cost, and the totals.
+
+All sums are exact: phases sum to their session, sessions to the totals, and the months to the sessions that span them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from costctl.domain.sessions import EndReason, Instance, Phase, Session
+from costctl.errors import BadValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from zoneinfo import ZoneInfo
+
+    from costctl.domain.money import Price
+
+_MONTH = re.compile(r"(\d{4})-(\d{2})", re.ASCII)
+_YEARS = range(1971, 9999)  # beyond these, a month's edges in UTC may not be dates
+_NOTHING = timedelta(0)
+
+
+def month_bounds(month: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """Return where `month`, written 2026-01, begins and ends in `zone`, in UTC.
+
+    Raises:
+        BadValueError: not a month.
+    """
+    match = _MONTH.fullmatch(month.strip())
+    year, number = (int(match[1]), int(match[2])) if match else (0, 0)
+    if year not in _YEARS or not 1 <= number <= 12:  # noqa: PLR2004 - the months of a year
+        raise BadValueError(f"{month!r} is not a month: write it like 2026-01")
+    begin = datetime(year, number, 1, tzinfo=zone)
+    end = begin.replace(year=year + number // 12, month=number % 12 + 1)
+    return begin.astimezone(UTC), end.astimezone(UTC)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhaseFigure:
+    """How long a phase took in all, and what that cost (None if unpriced)."""
+
+    length: timedelta
+    cost_micros: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionFigure:
+    """The part of one session that lies in the month."""
+
+    session_id: int
+    instance: Instance
+    started_at: datetime
+    ended_at: datetime
+    """Where the part ends; of an open session, how far it is known."""
+    is_open: bool
+    began_before: bool
+    went_on_after: bool
+    end_reason: EndReason | None
+    price: Price | None
+    cost_micros: int | None
+    phases: Mapping[Phase, PhaseFigure]
+
+    @property
+    def length(self) -> timedelta:
+        """How long the part is."""
+        return self.ended_at - self.started_at
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CurrencyTotal:
+    """What the month cost in one currency."""
+
+    currency: str
+    session_count: int
+    cost_micros: int
+    phase_micros: Mapping[Phase, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MonthReport:
+    """A month in figures; all instants in UTC, to be shown in `zone`."""
+
+    month: str
+    zone: ZoneInfo
+    started_at: datetime
+    ended_at: datetime
+    rows: tuple[SessionFigure, ...]
+    length: timedelta
+    phase_lengths: Mapping[Phase, timedelta]
+    totals: tuple[CurrencyTotal, ...]
+    """By currency; never added across currencies."""
+    unpriced_count: int
+    unpriced_length: timedelta
+    """Sessions of unknown price are counted here, and in no total of money."""
+
+
+def month_report(sessions: Iterable[Session], *, month: str, zone: ZoneInfo) -> MonthReport:
+    """Return the figures of `month` in `zone` from the sessions that overlap it; others are left out.
+
+    Raises:
+        BadValueError: not a month.
+    """
+    begin, end = month_bounds(month, zone)
+    rows = tuple(_row(session, begin, end) for session in sessions if _is_in(session, begin, end))
+    unpriced = [row for row in rows if row.price is None]
+    return MonthReport(
+        month=month.strip(),
+        zone=zone,
+        started_at=begin,
+        ended_at=end,
+        rows=rows,
+        length=sum((row.length for row in rows), _NOTHING),
+        phase_lengths=_phase_lengths(rows),
+        totals=tuple(_totals(rows)),
+        unpriced_count=len(unpriced),
+        unpriced_length=sum((row.length for row in unpriced), _NOTHING),
+    )
+
+
+def _is_in(session: Session, begin: datetime, end: datetime) -> bool:
+    # One that has just begun has no length yet, but belongs to the month.
+    return session.started_at < end and (session.known_until > begin or session.started_at >= begin)
+
+
+def _row(session: Session, begin: datetime, end: datetime) -> SessionFigure:
+    return SessionFigure(
+        session_id=session.id,
+        instance=session.instance,
+        started_at=max(session.started_at, begin),
+        ended_at=min(session.known_until, end),
+        is_open=session.ended_at is None,
+        began_before=session.started_at < begin,
+        went_on_after=session.known_until > end,
+        end_reason=session.end_reason,
+        price=session.price,
+        cost_micros=session.cost(begin, end),
+        phases=_phases(session, begin, end),
+    )
+
+
+def _phases(session: Session, begin: datetime, end: datetime) -> Mapping[Phase, PhaseFigure]:
+    lengths: dict[Phase, timedelta] = {}
+    micros: Counter[Phase] = Counter()
+    for span in session.spans(begin, end):
+        lengths[span.phase] = lengths.get(span.phase, _NOTHING) + span.length
+        micros[span.phase] += session.cost(span.started_at, span.ended_at) or 0
+    return {
+        phase: PhaseFigure(length=lengths[phase], cost_micros=micros[phase] if session.price else None)
+        for phase in Phase
+        if phase in lengths
+    }
+
+
+def _phase_lengths(rows: Iterable[SessionFigure]) -> Mapping[Phase, timedelta]:
+    lengths = dict.fromkeys(Phase, _NOTHING)
+    for row in rows:
+        for phase, figure in row.phases.items():
+            lengths[phase] += figure.length
+    return {phase: length for phase, length in lengths.items() if length}
+
+
+def _totals(rows: Iterable[SessionFigure]) -> Iterable[CurrencyTotal]:
+    by_currency: dict[str, list[SessionFigure]] = {}
+    for row in rows:
+        if row.price is not None:
+            by_currency.setdefault(row.price.currency, []).append(row)
+    for currency, priced in sorted(by_currency.items()):
+        micros: Counter[Phase] = Counter()
+        for row in priced:
+            micros.update({phase: figure.cost_micros or 0 for phase, figure in row.phases.items()})
+        yield CurrencyTotal(
+            currency=currency,
+            session_count=len(priced),
+            cost_micros=sum(row.cost_micros or 0 for row in priced),
+            phase_micros={phase: micros[phase] for phase in Phase if phase in micros},
+        )

@@ -1,0 +1,197 @@
+"""Sessions and months as tables for people: 80 to 120 columns, plain ASCII unless on a terminal."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Literal
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from costctl.domain.durations import format_duration
+from costctl.domain.money import MICRO, format_amount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime, timedelta
+    from typing import TextIO
+    from zoneinfo import ZoneInfo
+
+    from costctl.domain.money import Price
+    from costctl.domain.sessions import Instance, Phase, Session
+    from costctl.reports.figures import MonthReport, SessionFigure
+
+_WIDEST = 120
+_WIDTH_OF_A_PIPE = 100
+_GPU = "GPU"
+_CUT = ".."
+_GAP = 2  # between columns
+_RULE = " -- \n"
+_BLANK = "    \n"
+_PLAIN = box.Box(_BLANK * 2 + _RULE + _BLANK * 2 + _RULE + _BLANK * 2, ascii=True)
+
+
+def console_for(file: TextIO | None = None) -> Console:
+    """Return a console on `file` (stdout by default) that takes foreign text as it is and is not too wide."""
+    console = Console(file=file, markup=False, highlight=False, emoji=False)
+    console.width = min(console.width, _WIDEST) if console.is_terminal else _WIDTH_OF_A_PIPE
+    return console
+
+
+def print_month(report: MonthReport, console: Console, *, newest: Session | None = None) -> None:
+    """Print the sessions of a month and what they add up to; of an empty one, when the `newest` session was."""
+    if not report.rows:
+        console.print(f"no sessions in {report.month}")
+        if newest is not None:
+            console.print(f"the newest session began on {newest.started_at.astimezone(report.zone):%Y-%m-%d}")
+        return
+    decimals = _decimals(total.cost_micros for total in report.totals)
+    console.print(_headline(report, decimals), style="bold")
+    console.print()
+    console.print(_rows_table(report, console, decimals))
+    console.print()
+    console.print(_totals_table(report, console, decimals))
+    for note in _notes(report):
+        console.print(note)
+
+
+def print_sessions(sessions: Sequence[Session], console: Console, zone: ZoneInfo) -> None:
+    """Print sessions, oldest first."""
+    if not sessions:
+        console.print("no sessions")
+        return
+    console.print(_sessions_table(sessions, console, zone))
+    console.print(f"times in {zone}")
+
+
+def _sessions_table(sessions: Iterable[Session], console: Console, zone: ZoneInfo) -> Table:
+    rows = [
+        [
+            f"{session.started_at.astimezone(zone):%Y-%m-%d %H:%M}",
+            _end_of(session, zone),
+            _gpu(session.instance),
+            _unit_price(session.price),
+            _money(session.cost(), session.price, _decimals([session.cost() or 0])),
+            session.end_reason or "open",
+        ]
+        for session in sessions
+    ]
+    return _table(console, ["started", "ended", _GPU, ">price", ">cost", "end"], rows)
+
+
+def _headline(report: MonthReport, decimals: int) -> str:
+    count = len(report.rows)
+    costs = [f"{format_amount(total.cost_micros, decimals=decimals)} {total.currency}" for total in report.totals]
+    parts = [f"{count} session{'s' * (count != 1)}", _length(report.length), *(costs or ["cost unknown"])]
+    return f"{report.month}: {', '.join(parts)} (times in {report.zone})"
+
+
+def _rows_table(report: MonthReport, console: Console, decimals: int) -> Table:
+    rows = [
+        [
+            ("<" if row.began_before else "") + _day(row.started_at, report.zone),
+            _day(row.ended_at, report.zone) + (">" if row.went_on_after else ""),
+            _minutes(row.length),
+            _gpu(row.instance),
+            _unit_price(row.price),
+            _money(row.cost_micros, row.price, decimals),
+            _ending(row),
+        ]
+        for row in report.rows
+    ]
+    return _table(console, ["started", "ended", ">minutes", _GPU, ">price", ">cost", "end"], rows)
+
+
+def _totals_table(report: MonthReport, console: Console, decimals: int) -> Table:
+    def amounts(phase: Phase) -> list[str]:
+        return [format_amount(total.phase_micros.get(phase, 0), decimals=decimals) for total in report.totals]
+
+    rows = [
+        [phase, _minutes(length), f"{length / report.length:.1%}", *amounts(phase)]
+        for phase, length in report.phase_lengths.items()
+    ]
+    whole = [format_amount(total.cost_micros, decimals=decimals) for total in report.totals]
+    headings = ["phase", ">minutes", ">share", *(f">{total.currency}" for total in report.totals)]
+    return _table(console, headings, rows, footer=["all", _minutes(report.length), "", *whole])
+
+
+def _notes(report: MonthReport) -> Iterable[str]:
+    if report.unpriced_count:
+        sessions = f"{report.unpriced_count} session{'s' * (report.unpriced_count != 1)}"
+        yield f"{sessions} ({_length(report.unpriced_length)}) of unknown price: not in any sum of money."
+        yield "Say what an hour costs with `costctl serve --price '1.8 CNY/h'` or in the configuration."
+    if any(row.began_before or row.went_on_after for row in report.rows):
+        yield "< began before this month, > went on after it: only the part in the month is counted."
+
+
+def _table(
+    console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]], footer: Sequence[str] = ()
+) -> Table:
+    shape = box.SIMPLE if console.is_terminal and not console.options.ascii_only else _PLAIN
+    table = Table(box=shape, show_edge=False, show_footer=bool(footer), pad_edge=False, padding=(0, 1, 0, 0))
+    for heading, foot in zip_longest(headings, footer, fillvalue=""):
+        align: Literal["left", "right"] = "right" if heading.startswith(">") else "left"
+        table.add_column(heading.removeprefix(">"), foot, justify=align, no_wrap=True)
+    for row in _fitted(headings, rows, console.width):
+        table.add_row(*row)
+    return table
+
+
+def _fitted(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterable[Sequence[str]]:
+    """Cut the names of GPUs to the room that is left: of all columns only that can be cut and still be understood."""
+    if _GPU not in headings:
+        return rows
+    position = headings.index(_GPU)
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    room = max(width - sum(widths) - _GAP * len(widths) + widths[position], len(_GPU) + len(_CUT))
+    return [[*row[:position], _cut(row[position], room), *row[position + 1 :]] for row in rows]
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: room - len(_CUT)] + _CUT
+
+
+def _end_of(session: Session, zone: ZoneInfo) -> str:
+    if session.ended_at is None:
+        return ""
+    begin, end = session.started_at.astimezone(zone), session.ended_at.astimezone(zone)
+    return f"{end:%H:%M}" if begin.date() == end.date() else f"{end:%m-%d %H:%M}"
+
+
+def _ending(row: SessionFigure) -> str:
+    if row.went_on_after:
+        return ""
+    return row.end_reason or "open"
+
+
+def _day(instant: datetime, zone: ZoneInfo) -> str:
+    return f"{instant.astimezone(zone):%d %H:%M}"
+
+
+def _minutes(length: timedelta) -> str:
+    return f"{length.total_seconds() / 60:.1f}"
+
+
+def _length(length: timedelta) -> str:
+    return format_duration(length.total_seconds())
+
+
+def _gpu(instance: Instance) -> str:
+    name = (instance.gpu or "-").removeprefix("NVIDIA ")
+    return f"{instance.gpu_count}x {name}" if instance.gpu_count > 1 else name
+
+
+def _unit_price(price: Price | None) -> str:
+    return str(price) if price else "unknown"
+
+
+def _money(micros: int | None, price: Price | None, decimals: int) -> str:
+    if micros is None or price is None:
+        return "unknown"
+    return f"{format_amount(micros, decimals=decimals)} {price.currency}"
+
+
+def _decimals(amounts: Iterable[int]) -> int:
+    """Small sums need more decimals to say anything."""
+    return 2 if max(amounts, default=0) >= MICRO else 4

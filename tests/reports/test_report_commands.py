@@ -1,0 +1,247 @@
+"""`costctl report` and `costctl sessions` against a real ledger in a home of their own."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from click.testing import CliRunner
+
+from costctl.cli import cli
+from costctl.domain.money import parse_price
+from costctl.domain.sessions import EndReason, Instance, Phase
+from costctl.errors import BadValueError, LedgerError
+from costctl.ledger.store import Ledger
+
+JANUARY = datetime(2026, 1, 30, 14, tzinfo=UTC)
+HEAVY = ("sqlalchemy", "alembic", "rich", "aiohttp", "psutil", "pynvml")
+
+
+def minutes(number):
+    return timedelta(minutes=number)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("COSTCTL_HOME", str(tmp_path))
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def ledger(home):
+    with Ledger.open(f"sqlite:///{home / 'ledger.db'}") as opened:
+        yield opened
+
+
+def record(ledger, started_at, length, *, price=None, end=EndReason.IDLE, gpu="NVIDIA A10G", gpu_count=1):
+    instance_id = ledger.register_instance(Instance(machine="box", gpu=gpu, gpu_count=gpu_count))
+    session_id = ledger.open_session(
+        instance_id=instance_id,
+        key=started_at.isoformat(),
+        started_at=started_at,
+        at=started_at,
+        price=price and parse_price(price, source="flag", dated=started_at),
+        phase=Phase.OFF,
+    )
+    ledger.begin_phase(session_id, at=started_at + length / 10, phase=Phase.STARTING)
+    ledger.begin_phase(session_id, at=started_at + length / 5, phase=Phase.BUSY)
+    ledger.begin_phase(session_id, at=started_at + length / 2, phase=Phase.IDLE)
+    ledger.heartbeat(session_id, started_at + length)
+    if end:
+        ledger.close_session(session_id, at=started_at + length, reason=end)
+
+
+@pytest.fixture
+def january(ledger):
+    """Three sessions: a plain one, one without a price, and a large one that goes on into February."""
+    record(ledger, JANUARY, minutes(50), price="1.8 CNY/h")
+    record(ledger, JANUARY + minutes(900), minutes(20))
+    record(ledger, JANUARY + minutes(1800), minutes(600), price="12.25 USD/h", gpu="NVIDIA H100 80GB HBM3", gpu_count=8)
+
+
+def shown(*args):
+    """What a command prints, without the blanks that fill its tables."""
+    return [line.rstrip() for line in run(*args).stdout.splitlines()]
+
+
+def run(*args):
+    result = CliRunner().invoke(cli, args)
+    if result.exception:
+        raise result.exception
+    return result
+
+
+def test_a_month_as_a_table(january):
+    assert (
+        shown("report", "--month", "2026-01")
+        == """\
+2026-01: 3 sessions, 5h10m, 1.50 CNY, 49.00 USD (times in UTC)
+
+started   ended      minutes  GPU                      price       cost  end
+-----------------------------------------------------------------------------
+30 14:00  30 14:50      50.0  A10G                1.80 CNY/h   1.50 CNY  idle
+31 05:00  31 05:20      20.0  A10G                   unknown    unknown  idle
+31 20:00  01 00:00>    240.0  8x H100 80GB HBM3  12.25 USD/h  49.00 USD
+
+phase     minutes  share   CNY    USD
+-------------------------------------
+starting     67.0  21.6%  0.15  12.25
+busy        141.0  45.5%  0.45  24.50
+idle         35.0  11.3%  0.75   0.00
+off          67.0  21.6%  0.15  12.25
+-------------------------------------
+all         310.0         1.50  49.00
+1 session (20m) of unknown price: not in any sum of money.
+Say what an hour costs with `costctl serve --price '1.8 CNY/h'` or in the configuration.
+< began before this month, > went on after it: only the part in the month is counted.
+""".splitlines()
+    )
+
+
+def test_a_month_as_json_adds_up(january):
+    report = json.loads(run("report", "--month", "2026-01", "--json").stdout)
+    assert (report["schema"], report["month"], report["time_zone"]) == ("costctl.report/1", "2026-01", "UTC")
+    plain, unpriced, large = report["sessions"]
+    assert plain["started_at"] == "2026-01-30T14:00:00+00:00"
+    assert (plain["minutes"], plain["price_per_hour"], plain["currency"], plain["cost"]) == (50, "1.80", "CNY", "1.50")
+    assert (unpriced["cost"], unpriced["currency"], unpriced["phases"]["busy"]["cost"]) == (None, None, None)
+    assert (large["ended_at"], large["went_on_after"]) == ("2026-02-01T00:00:00+00:00", True)
+    for session in (plain, large):
+        assert sum(Decimal(phase["cost"]) for phase in session["phases"].values()) == Decimal(session["cost"])
+    totals = report["totals"]
+    assert (totals["sessions"], totals["minutes"], sum(totals["phase_seconds"].values())) == (3, 310, 18_600)
+    assert [(total["currency"], total["cost"]) for total in totals["costs"]] == [("CNY", "1.50"), ("USD", "49.00")]
+    assert totals["unpriced"] == {"sessions": 1, "seconds": 1200}
+
+
+def test_a_month_as_csv_in_another_zone(january):
+    text = run("report", "--month", "2026-01", "--csv", "--tz", "Asia/Shanghai").stdout
+    plain, unpriced = csv.DictReader(io.StringIO(text))  # the third began in February there
+    assert (plain["started_at"], plain["cost"], plain["open"]) == ("2026-01-30T22:00:00+08:00", "1.50", "no")
+    assert (plain["busy_seconds"], plain["busy_cost"], plain["asleep_cost"]) == ("900.0", "0.45", "")
+    assert (unpriced["busy_seconds"], unpriced["busy_cost"], unpriced["cost"]) == ("360.0", "", "")
+
+
+def test_an_empty_month_says_so_and_when_there_was_something(january):
+    assert run("report", "--month", "2027-03").stdout == (
+        "no sessions in 2027-03\nthe newest session began on 2026-01-31\n"
+    )
+    assert run("report", "--month", "2027-03", "--csv").stdout.count("\n") == 1
+    assert json.loads(run("report", "--month", "2027-03", "--json").stdout)["sessions"] == []
+
+
+def test_an_empty_ledger(ledger):
+    assert run("report", "--month", "2026-01").stdout == "no sessions in 2026-01\n"
+    assert run("sessions").stdout == "no sessions\n"
+    assert json.loads(run("sessions", "--json").stdout) == []
+
+
+def test_the_present_month_is_the_default(ledger):
+    now = datetime.now(UTC)
+    record(ledger, now - minutes(1), minutes(1), price="0.5 USD/h", end=None)
+    report = json.loads(run("report", "--json").stdout)
+    assert report["month"] in {f"{now:%Y-%m}", f"{datetime.now(UTC):%Y-%m}"}
+    assert report["sessions"][-1]["open"] is True
+
+
+def test_sessions_as_a_table(ledger, january):
+    record(ledger, JANUARY + minutes(9000), minutes(7), price="1.8 CNY/h", end=None)
+    assert (
+        shown("sessions")
+        == """\
+started           ended        GPU                      price        cost  end
+-------------------------------------------------------------------------------
+2026-01-30 14:00  14:50        A10G                1.80 CNY/h    1.50 CNY  idle
+2026-01-31 05:00  05:20        A10G                   unknown     unknown  idle
+2026-01-31 20:00  02-01 06:00  8x H100 80GB HBM3  12.25 USD/h  122.50 USD  idle
+2026-02-05 20:00               A10G                1.80 CNY/h  0.2100 CNY  open
+times in UTC
+""".splitlines()
+    )
+
+
+def test_sessions_as_json_keep_their_contract(january):
+    plain, unpriced, _ = json.loads(run("sessions", "--json").stdout)
+    assert plain | {"phases": None} == {
+        "id": 1,
+        "machine": "box",
+        "started_at": "2026-01-30T14:00:00Z",
+        "ended_at": "2026-01-30T14:50:00Z",
+        "known_until": "2026-01-30T14:50:00Z",
+        "open": False,
+        "end_reason": "idle",
+        "minutes": 50.0,
+        "gpu": "NVIDIA A10G",
+        "gpu_count": 1,
+        "price_per_hour": "1.80",
+        "currency": "CNY",
+        "price_source": "flag",
+        "cost": "1.50",
+        "phases": None,
+    }
+    assert plain["phases"][1] == {
+        "phase": "starting",
+        "started_at": "2026-01-30T14:05:00Z",
+        "ended_at": "2026-01-30T14:10:00Z",
+        "seconds": 300.0,
+        "cost": "0.15",
+        "run": None,
+    }
+    assert sum(Decimal(phase["cost"]) for phase in plain["phases"]) == Decimal(plain["cost"])
+    assert (unpriced["cost"], unpriced["price_per_hour"]) == (None, None)
+
+
+def test_sessions_can_be_narrowed(january):
+    assert [session["id"] for session in json.loads(run("sessions", "--json", "--since", "2026-01-31").stdout)] == [
+        2,
+        3,
+    ]
+    assert [session["id"] for session in json.loads(run("sessions", "--json", "--since", "2020-01-01").stdout)] == [
+        1,
+        2,
+        3,
+    ]
+    limited = run("sessions", "--json", "--limit", "1")
+    assert [session["id"] for session in json.loads(limited.stdout)] == [3]
+    assert limited.stderr == "the newest 1 are shown; more with --limit\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "error", "words"),
+    [
+        (["report", "--month", "2026-13"], BadValueError, "'2026-13' is not a month"),
+        (["report", "--tz", "Mars"], BadValueError, "'Mars' is not a time zone"),
+        (["sessions", "--since", "soon"], BadValueError, "'soon' is not a point in time"),
+    ],
+)
+def test_bad_values_are_explained(ledger, args, error, words):
+    with pytest.raises(error, match=words):
+        run(*args)
+
+
+@pytest.mark.parametrize("command", ["report", "sessions"])
+def test_without_a_ledger_nothing_is_made(home, command):
+    with pytest.raises(LedgerError, match="it is made by the first `costctl serve`"):
+        run(command)
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["report", "sessions"])
+def test_help_shows_examples_and_loads_nothing_heavy(command):
+    code = f"""
+import sys
+from costctl.cli import cli
+try:
+    cli(["{command}", "--help"])
+finally:
+    print(sorted(set({HEAVY!r}) & set(sys.modules)))
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert f"Examples:\n    costctl {command}" in shown
+    assert shown.endswith("[]\n")
