@@ -144,7 +144,7 @@ def _fitted(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) 
         return rows
     position = headings.index(_GPU)
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    room = max(width - sum(widths) - _GAP * len(widths) + widths[position], len(_GPU) + len(_CUT))
+    room = max(width - sum(widths) - _GAP * (len(widths) - 1) + widths[position], len(_GPU) + len(_CUT))
     return [[*row[:position], _cut(row[position], room), *row[position + 1 :]] for row in rows]
 
 
