@@ -60,8 +60,7 @@ class CoreProcess:
 
     def show_load(self, sm_percent: int) -> None:
         """Have it show that load; nothing happens if it is dead."""
-        if self.exit_code is None:
-            self._order(f"busy {sm_percent}")
+        self._order(f"busy {sm_percent}")
 
     async def wait(self) -> None:
         """Return when it has ended."""
@@ -85,5 +84,6 @@ class CoreProcess:
             self._process.kill()
 
     def _order(self, order: str) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.write(order.encode() + b"\n")
+        stdin = self._process.stdin
+        if stdin is not None and not stdin.is_closing():
+            stdin.write(order.encode() + b"\n")
