@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
+from fractions import Fraction
+from itertools import accumulate, pairwise, zip_longest
 from typing import TYPE_CHECKING, Literal
 
 from rich import box
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from costctl.domain.money import Price
-    from costctl.domain.sessions import Instance, Phase, Session
+    from costctl.domain.sessions import Instance, Session
     from costctl.reports.figures import MonthReport, SessionFigure
 
 _WIDEST = 120
@@ -104,12 +105,11 @@ def _rows_table(report: MonthReport, console: Console, decimals: int) -> Table:
 
 
 def _totals_table(report: MonthReport, console: Console, decimals: int) -> Table:
-    def amounts(phase: Phase) -> list[str]:
-        return [format_amount(total.phase_micros.get(phase, 0), decimals=decimals) for total in report.totals]
-
+    lengths = report.phase_lengths
+    columns = [_rounded([total.phase_micros.get(phase, 0) for phase in lengths], decimals) for total in report.totals]
     rows = [
-        [phase, _minutes(length), f"{length / report.length:.1%}", *amounts(phase)]
-        for phase, length in report.phase_lengths.items()
+        [phase, _minutes(length), f"{length / report.length:.1%}", *(column[number] for column in columns)]
+        for number, (phase, length) in enumerate(lengths.items())
     ]
     whole = [format_amount(total.cost_micros, decimals=decimals) for total in report.totals]
     headings = ["phase", ">minutes", ">share", *(f">{total.currency}" for total in report.totals)]
@@ -190,6 +190,13 @@ def _money(micros: int | None, price: Price | None, decimals: int) -> str:
     if micros is None or price is None:
         return "unknown"
     return f"{format_amount(micros, decimals=decimals)} {price.currency}"
+
+
+def _rounded(amounts: Iterable[int], decimals: int) -> list[str]:
+    """Round where the sums so far fall, so that what is printed adds up to the sum that is printed below it."""
+    unit = MICRO // 10**decimals
+    edges = [round(Fraction(reached, unit)) * unit for reached in accumulate(amounts, initial=0)]
+    return [format_amount(after - before, decimals=decimals) for before, after in pairwise(edges)]
 
 
 def _decimals(amounts: Iterable[int]) -> int:

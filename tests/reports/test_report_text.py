@@ -1,6 +1,8 @@
 import io
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -111,3 +113,25 @@ def test_small_sums_keep_four_decimals():
         "CNY",
         "open",
     ]
+
+
+def test_the_printed_costs_of_phases_add_up_to_the_printed_total():
+    edges = [START + timedelta(seconds=seconds) for seconds in (0, 60, 150, 240, 3000)]
+    kinds = (Phase.OFF, Phase.STARTING, Phase.BUSY, Phase.IDLE)
+    session = Session(
+        id=1,
+        instance=Instance(machine="box"),
+        started_at=START,
+        heartbeat_at=edges[-1],
+        ended_at=None,
+        end_reason=None,
+        price=Price(micros_per_hour=1_800_000, currency="CNY", source="flag", dated=START),
+        phases=tuple(
+            PhaseSpan(phase=phase, started_at=begin, ended_at=end)
+            for phase, (begin, end) in zip(kinds, pairwise(edges), strict=True)
+        ),
+    )
+    console = console_for(io.StringIO())
+    print_month(month_report([session], month="2026-01", zone=ZoneInfo("UTC")), console)
+    *phases, _, whole = [line.split() for line in lines(console)[-6:]]
+    assert sum(Decimal(phase[-1]) for phase in phases) == Decimal(whole[-1]) == Decimal("1.50")
