@@ -99,9 +99,11 @@ class Daemon:
 async def cold_request(daemon: Daemon) -> dict[str, Any]:
     """Send the request that starts the engine."""
     began = time.monotonic()
-    async with aiohttp.ClientSession(timeout=_patient()) as client:
-        async with client.post(f"{daemon.url}/v1/chat/completions", json=daemon.body()) as answer:
-            content = await answer.json()
+    async with (
+        aiohttp.ClientSession(timeout=_patient()) as client,
+        client.post(f"{daemon.url}/v1/chat/completions", json=daemon.body()) as answer,
+    ):
+        content = await answer.json()
     assert answer.status == 200, content
     return {"seconds": round(time.monotonic() - began, 1), "usage": content["usage"]}
 
@@ -208,7 +210,7 @@ def startup(daemon: Daemon) -> dict[str, float]:
 
     with Ledger.read(f"sqlite:///{daemon.home / 'ledger.db'}") as ledger:
         run = ledger.engine_runs(session(daemon)["id"])[-1]
-    return {phase: round(seconds, 1) for phase, seconds in (run.startup or {}).items()}
+    return {phase: round(seconds, 1) for phase, seconds in run.startup_seconds.items()}
 
 
 def vram_mib(gpu: str) -> int | None:
