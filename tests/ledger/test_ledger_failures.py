@@ -1,6 +1,8 @@
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -15,6 +17,15 @@ from costctl.ledger.store import Ledger
 
 START = datetime(2026, 1, 31, tzinfo=UTC)
 _NOBODY = 65_534
+BEAT = """
+import sys
+from datetime import UTC, datetime, timedelta
+from costctl.ledger.store import Ledger
+ledger = Ledger.open(sys.argv[1])
+for second in range(1, 1_000_000):
+    ledger.heartbeat(int(sys.argv[2]), datetime(2026, 1, 31, tzinfo=UTC) + timedelta(seconds=second))
+    print(second, flush=True)
+"""
 
 
 @contextmanager
@@ -140,3 +151,18 @@ def test_what_was_committed_is_read_after_a_kill(path, url, ledger, tmp_path):
         assert connection.exec_driver_sql("SELECT machine FROM instances").scalar() == "box"
     with Ledger.open(f"sqlite:///{after}") as again:
         assert again.register_instance(Instance(machine="box")) == 1
+
+
+def test_a_heartbeat_that_was_committed_survives_a_kill(url, ledger):
+    instance_id = ledger.register_instance(Instance(machine="box"))
+    session_id = ledger.open_session(
+        instance_id=instance_id, key="boot", started_at=START, at=START, price=None, phase=Phase.OFF
+    )
+    daemon = subprocess.Popen([sys.executable, "-c", BEAT, url, str(session_id)], stdout=subprocess.PIPE, text=True)
+    beats = [daemon.stdout.readline() for _ in range(20)]
+    daemon.kill()
+    beats += daemon.communicate()[0].splitlines(keepends=True)
+    last_said = int(next(beat for beat in reversed(beats) if beat.endswith("\n")))
+    (session,) = ledger.sessions()
+    assert last_said <= (session.known_until - START).total_seconds() <= last_said + 2
+    assert ledger.check() == []
