@@ -36,6 +36,16 @@ async def test_stop_breaks_streams_off_with_an_error_event(launch):
     assert await sim.ended() == 0
 
 
+async def test_stop_tells_an_open_conversation(launch):
+    sim = await launch().ready()
+    async with sim.session() as client, client.ws_connect("/v1/realtime") as socket:
+        await socket.send_json({"type": "input_audio_buffer.append", "audio": "AAAA"})
+        assert [(await socket.receive_json())["type"] for _ in range(2)] == ["session.created", "transcription.delta"]
+        sim.process.terminate()
+        assert (await socket.receive_json())["type"] == "error"
+    assert await sim.ended() == 0
+
+
 async def test_stop_answers_500_to_what_is_not_streamed(launch):
     sim = await launch("--tokens-per-second", "50").ready()
     async with sim.session() as client:
@@ -48,7 +58,7 @@ async def test_stop_answers_500_to_what_is_not_streamed(launch):
 
 
 async def test_drain_finishes_requests_and_refuses_new_ones(launch):
-    sim = await launch("--shutdown-timeout", "30", "--tokens-per-second", "20").ready()
+    sim = await launch("--shutdown-timeout", "30", "--tokens-per-second", "50").ready()
     async with sim.session() as client:
         asking = asyncio.create_task(client.post("/v1/completions", json=ASK | {"max_tokens": 20}))
         await is_at(sim, "vllm:num_requests_running", 1)
@@ -87,8 +97,6 @@ async def test_core_outlives_a_killed_api_server(launch):
     assert await sim.ended() == -signal.SIGKILL
     assert core.is_running()
     assert sim.claim()["pid"] == core.pid
-    core.terminate()
-    core.wait(5)
 
 
 async def test_core_left_behind_by_a_clean_stop(launch):

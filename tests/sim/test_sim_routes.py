@@ -21,11 +21,18 @@ async def test_messages_word_errors_as_anthropic_does(client):
     assert (body["type"], body["error"]["type"]) == ("error", "NotFoundError")
 
 
-@pytest.mark.parametrize("body", [b"{bad", b"\xff", b"[1]", b'{"model": "tiny"}', b'{"messages": null}'])
+@pytest.mark.parametrize(
+    "body", [b"{bad", b"\xff", b"[1]", b'{"model": "tiny"}', b'{"messages": null}', b'{"prompt": 1}']
+)
 async def test_malformed_body(client, body):
     async with client.post("/v1/chat/completions", data=body) as answer:
         assert answer.status == 400
         assert (await answer.json())["error"]["type"] == "Bad Request"
+
+
+async def test_model_that_is_not_even_a_name(client):
+    async with client.post("/v1/chat/completions", json=CHAT | {"model": ["tiny"], "stream": {}}) as answer:
+        assert answer.status == 404
 
 
 @pytest.mark.parametrize("limit", [8193, 0, "many"])

@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from costctl.adapters.engines.sim.log import EngineLog
-from costctl.adapters.engines.sim.serve import live
 from costctl.adapters.engines.sim.settings import parse_settings
 
 if TYPE_CHECKING:
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
 def main() -> int:
     """Live one life of the simulated engine; return the exit code."""
     settings = parse_settings(sys.argv[1:], os.environ)
+    # Half of the start-up of this program is aiohttp: a bad command line or a call for help need not wait for it.
+    from costctl.adapters.engines.sim.serve import live  # noqa: PLC0415
+
     with asyncio.Runner(loop_factory=_fast_loop()) as runner:
         return runner.run(live(settings, EngineLog()))
 

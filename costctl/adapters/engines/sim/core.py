@@ -30,6 +30,7 @@ class Claim:
         """Publish the claim; a reader sees the old or the new one, never half of it."""
         if self.folder is None:
             return
+        os.makedirs(self.folder, exist_ok=True)  # noqa: PTH103
         path = self._path
         with open(f"{path}.part", "w") as file:  # noqa: PTH123 - pathlib costs more than all the rest of this program
             json.dump({"pid": os.getpid(), "memory_bytes": self.memory_bytes, "sm_percent": self.sm_percent}, file)
@@ -49,7 +50,7 @@ def main() -> None:
     """Obey orders until told to end, or killed."""
     # Ctrl-C goes to the whole group; a Python traceback of this child would only puzzle the reader.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    claim = Claim(os.environ.get("COSTCTL_SIM_GPU"))
+    claim = Claim(os.environ.get("COSTCTL_SIM_GPU") or None)
     for line in sys.stdin.buffer:
         if not line.endswith(b"\n"):
             break  # the API server died in the middle of an order

@@ -112,7 +112,7 @@ class Engine:
         """Let `length` tokens pass at the engine's speed; call `emit` with the number of each if it is given."""
         await self._prefill(run, prompt)
         breaks_at = self._breaking_point(run, length, streamed=emit is not None)
-        at_once = 1 if emit else max(1, round(self.settings.tokens_per_second * UNARY_TICK_S) or length)
+        at_once = 1 if emit else self._tokens_a_tick(length)
         began = time.monotonic()
         done = 0
         while done < length:
@@ -218,6 +218,10 @@ class Engine:
         await asyncio.sleep(self.settings.first_token_seconds)
         self.counters.prompt_tokens += prompt
         self.counters.note_first_token(time.monotonic() - run.arrived_at)
+
+    def _tokens_a_tick(self, length: int) -> int:
+        rate = self.settings.tokens_per_second
+        return max(1, round(rate * UNARY_TICK_S)) if rate else max(1, length)
 
     async def _pace(self, began: float, done: int) -> None:
         """Wait until `done` tokens are due."""

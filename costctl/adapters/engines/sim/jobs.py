@@ -104,7 +104,7 @@ def make_job(body: Body, form: Form, settings: Settings, request_id: str | None,
         prompt_tokens=prompt_tokens,
         length=length,
         finish=finish,
-        stream=body.get("stream") in {True, "true", "True", "1"},
+        stream=str(body.get("stream")).lower() in {"true", "1"},  # a form's fields are text
         usage=_usage(body, force=settings.force_include_usage),
     )
 
@@ -127,7 +127,7 @@ def check_model(body: Body, settings: Settings) -> None:
         ApiError: another model.
     """
     served = settings.served_model_name
-    if body.get("model") not in {None, served}:
+    if body.get("model") not in (None, served):
         message = f"The model `{body['model']}` does not exist. Valid aliases: {served}."
         raise ApiError(404, "NotFoundError", message, "model")
 

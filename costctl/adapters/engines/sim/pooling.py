@@ -110,7 +110,7 @@ class Pooling:
         ranked = sorted(range(len(texts)), key=lambda index: -_score(texts[index]))
         results = [
             {"index": index, "document": {"text": texts[index]}, "relevance_score": _score(texts[index])}
-            for index in ranked[: body.get("top_n") or None]
+            for index in ranked[: body["top_n"] if isinstance(body.get("top_n"), int) else None]
         ]
         return {"results": results, "usage": _usage(texts)}
 
