@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from measure import CONNECTIONS, EVENTS, INTERVAL_MS, STREAM_CONNECTIONS, Numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 DIRECT = "direct"
 OURS = "costctl"
@@ -28,6 +28,16 @@ class Report:
         direct = self.rounds[DIRECT]
         return {door: _medians(rounds, direct) for door, rounds in self.rounds.items() if rounds}
 
+    def times(self, door: str, base: str, name: str) -> str:
+        """Say how many times the base door's number this door's is: the median of the rounds that both took part in."""
+        pairs = zip(self.rounds[door], self.rounds.get(base, ()), strict=False)
+        ratios = [one[name] / other[name] for one, other in pairs if other[name]]
+        return _short(median(ratios)) if ratios else "-"
+
+
+def _short(ratio: float) -> str:
+    return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
+
 
 def _medians(rounds: Sequence[Numbers], direct: Sequence[Numbers]) -> Numbers:
     numbers = {name: median(one[name] for one in rounds) for name in rounds[0]}
@@ -39,8 +49,8 @@ def _medians(rounds: Sequence[Numbers], direct: Sequence[Numbers]) -> Numbers:
 def markdown(report: Report) -> str:
     """Render the page."""
     medians = report.medians()
-    parts = [_facts(report.facts), _cpu(medians), _throughput(medians), _delay(medians), _missing(report.missing)]
-    return "\n\n".join(part for part in parts if part)
+    tables = [_cpu(report, medians), _throughput(report, medians), _delay(medians)]
+    return "\n\n".join(part for part in [_facts(report), *tables, _missing(report.missing)] if part)
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -48,42 +58,41 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
-def _facts(facts: Mapping[str, str]) -> str:
+def _facts(report: Report) -> str:
+    rounds = ", ".join(f"{door} {len(rounds)}" for door, rounds in report.rounds.items())
+    facts = {**report.facts, "rounds": f"{rounds}; each number is a median of them, each ratio of the rounds' ratios"}
     return "\n".join(f"- {name}: {value}" for name, value in facts.items())
 
 
-def _ratio(medians: Mapping[str, Numbers], base: str, name: str) -> Callable[[Numbers], str]:
-    """Say how many times the base door's number another door's is; a dash when the base took no part."""
-    unit = medians.get(base, {}).get(name)
-    return lambda numbers: f"{numbers[name] / unit:.2f}" if unit else "-"
-
-
-def _cpu(medians: Mapping[str, Numbers]) -> str:
+def _cpu(report: Report, medians: Mapping[str, Numbers]) -> str:
     names = [*(f"cpu_ms_per_request_{n}" for n in CONNECTIONS), "cpu_ms_per_stream"]
-    times = {name: _ratio(medians, OURS, name) for name in (*names, "cpu_us_per_event")}
     rows = []
     for door, numbers in medians.items():
-        cells = [f"{numbers[name]:.3f} ({times[name](numbers)})" for name in names]
-        event = f"{numbers['cpu_us_per_event']:.1f} ({times['cpu_us_per_event'](numbers)})"
+        cells = [f"{numbers[name]:.3f} ({report.times(door, OURS, name)})" for name in names]
+        event = f"{numbers['cpu_us_per_event']:.1f} ({report.times(door, OURS, 'cpu_us_per_event')})"
         rows.append([f"{DIRECT} (the upstream's own)" if door == DIRECT else door, *cells, event])
     head = [f"ms per plain request, {n} conn." for n in CONNECTIONS]
     columns = ["front door", *head, f"ms per {EVENTS}-event stream", "us per paced event"]
     return f"CPU of the front door; in brackets, times that of {OURS}\n\n" + _table(columns, rows)
 
 
-def _throughput(medians: Mapping[str, Numbers]) -> str:
+def _throughput(report: Report, medians: Mapping[str, Numbers]) -> str:
     rows = []
     for door, numbers in medians.items():
         cells = []
         for n in CONNECTIONS:
-            share = _ratio(medians, DIRECT, f"requests_per_s_{n}")(numbers)
+            name = f"requests_per_s_{n}"
             latency = f"{numbers[f'p50_ms_{n}']:.2f} / {numbers[f'p99_ms_{n}']:.2f}"
-            cells += [f"{numbers[f'requests_per_s_{n}']:.0f} ({share})", latency]
+            cells += [
+                f"{numbers[name]:.0f} ({report.times(door, DIRECT, name)}; {report.times(door, OURS, name)})",
+                latency,
+            ]
         rows.append([door, *cells])
     columns = ["front door"]
     for n in CONNECTIONS:
         columns += [f"requests/s, {n} conn.", "p50 / p99 ms"]
-    return f"Plain requests by wrk; in brackets, the share of {DIRECT}\n\n" + _table(columns, rows)
+    title = f"Plain requests by wrk; in brackets, times {DIRECT}; times {OURS}"
+    return f"{title}\n\n" + _table(columns, rows)
 
 
 def _delay(medians: Mapping[str, Numbers]) -> str:
