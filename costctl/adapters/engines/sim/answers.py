@@ -81,7 +81,9 @@ class _OpenAiAnswer(Answer):
         """Return a chunk up to the token, and from there to the finish reason."""
 
     def _usage(self, done: int) -> bytes:
-        return b',"usage":' + encode(self.job.usage_at(done))
+        prompt = self.job.prompt_tokens
+        counts = (prompt, prompt + done, done)
+        return b',"usage":{"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":%d}' % counts
 
     def _envelope(self, kind: str, choice: Body) -> Body:
         job = self.job
