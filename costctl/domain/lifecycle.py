@@ -11,7 +11,7 @@ STOPPING   nothing of it is left; requests wait for it            STARTING
 STOPPING   nothing of it is left, after a failure                 FAILED
 STOPPING   nothing of it is left                                  OFF
 STOPPING   something of it is left although all means were used   STUCK, still billed
-STUCK      it is gone after all                                   OFF
+STUCK      it is gone after all                                   OFF or FAILED
 FAILED     a request comes after the backoff                      STARTING
 =========  =====================================================  ==================
 
@@ -49,7 +49,8 @@ class Lifecycle:
     """The engine's state with what hangs on it; instants are monotonic seconds.
 
     `in_flight` requests are with the engine, `waiting` ones wait for it. `last_work_at` is when the last byte of a
-    request went out or one was turned away; `closing` means that the daemon ends and starts nothing any more.
+    request went out or one was turned away; `closing` means that the daemon ends and starts nothing any more. `reason`
+    is why it is in this state, `failure` how the last run broke.
     """
 
     state: EngineState
@@ -62,6 +63,7 @@ class Lifecycle:
     failures: int = 0
     retry_at: float = 0.0
     reason: str = ""
+    failure: str = ""
 
 
 # --- events: what happened -------------------------------------------------------------------------------------------
@@ -185,8 +187,7 @@ def step(now: Lifecycle, event: Event, at: float) -> tuple[Lifecycle, Effects]: 
         case EngineRemains(reason):
             if now.state is not EngineState.STOPPING:
                 return now, ()
-            stuck = _enter(now, EngineState.STUCK, at, reason=reason)
-            return replace(stuck, waiting=0), (Effect.REFUSE_WAITING,)
+            return _refuse_waiting(_enter(now, EngineState.STUCK, at, reason=reason), at)
 
 
 def retry_after_s(now: Lifecycle, at: float) -> float:
@@ -227,17 +228,16 @@ def _broke(now: Lifecycle, reason: str, at: float) -> tuple[Lifecycle, Effects]:
     failures = 1 if proved else now.failures + 1
     broken = _enter(now, EngineState.STOPPING, at, reason=reason)
     backoff = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2.0 ** (failures - 1))
-    return (
-        replace(broken, waiting=0, failures=failures, retry_at=at + backoff),
-        (Effect.REFUSE_WAITING, Effect.END_ENGINE),
-    )
+    broken = replace(broken, failures=failures, retry_at=at + backoff, failure=reason)
+    refused, effects = _refuse_waiting(broken, at)
+    return refused, (*effects, Effect.END_ENGINE)
 
 
 def _stop(now: Lifecycle, reason: str, *, closing: bool, at: float) -> tuple[Lifecycle, Effects]:
     after = replace(now, closing=now.closing or closing)
     effects: Effects = ()
     if after.waiting and (after.closing or now.state is EngineState.STARTING):
-        after, effects = replace(after, waiting=0), (Effect.REFUSE_WAITING,)
+        after, effects = _refuse_waiting(after, at)
     if now.state in (EngineState.STARTING, EngineState.READY):
         # A stop that was asked for is no failure: whatever failed before is forgotten.
         stopping = replace(_enter(after, EngineState.STOPPING, at, reason=reason), failures=0, retry_at=0.0)
@@ -249,12 +249,17 @@ def _gone(now: Lifecycle, at: float) -> tuple[Lifecycle, Effects]:
     if now.state not in (EngineState.STOPPING, EngineState.STUCK):
         return now, ()
     if now.failures:
-        failed = _enter(now, EngineState.FAILED, at, reason=now.reason)
-        return replace(failed, waiting=0), (Effect.REFUSE_WAITING,)
+        return _refuse_waiting(_enter(now, EngineState.FAILED, at, reason=now.failure), at)
     off = _enter(now, EngineState.OFF, at)
     if off.waiting and not off.closing:
         return _launch(off, at)
     return off, ()
+
+
+def _refuse_waiting(now: Lifecycle, at: float) -> tuple[Lifecycle, Effects]:
+    """Turn away all who wait; they were work until now, so that idleness cannot strike the moment a start fails."""
+    last_work_at = at if now.waiting else now.last_work_at
+    return replace(now, waiting=0, last_work_at=last_work_at), (Effect.REFUSE_WAITING,)
 
 
 def _may_launch(now: Lifecycle, at: float) -> bool:
