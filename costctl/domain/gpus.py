@@ -40,21 +40,19 @@ def memory_still_held(
 ) -> int:
     """Return the bytes of VRAM that a stopped engine has not given back, 0 if all is back to its baseline.
 
-    Memory that processes other than `ours` took meanwhile, as far as the driver names them, does not count.
+    What processes other than `ours` took or gave back meanwhile, as far as the driver names them, does not count.
     """
-    baseline = {gpu.index: gpu for gpu in before}
+    baseline = {gpu.index: _unnamed_memory(gpu) for gpu in before}
     held = 0
     for gpu in after:
         if any(process.pid in ours for process in gpu.processes):
             held += sum(process.memory_bytes or 1 for process in gpu.processes if process.pid in ours)
             continue
-        then = baseline.get(gpu.index)
-        growth = gpu.memory_used_bytes - (then.memory_used_bytes if then else 0)
-        growth -= max(0, _named_memory(gpu) - (_named_memory(then) if then else 0))
+        growth = _unnamed_memory(gpu) - baseline.get(gpu.index, 0)
         if growth > slack_bytes:
             held += growth
     return held
 
 
-def _named_memory(gpu: GpuReading) -> int:
-    return sum(process.memory_bytes or 0 for process in gpu.processes)
+def _unnamed_memory(gpu: GpuReading) -> int:
+    return gpu.memory_used_bytes - sum(process.memory_bytes or 0 for process in gpu.processes)

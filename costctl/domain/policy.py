@@ -91,8 +91,8 @@ def _update(before: Signal | None, evidence: Evidence, at: float) -> Signal:
         since = before.unreadable_since if before and before.unreadable_since is not None else at
         return replace(signal, unreadable_since=since)
     if evidence.active:
-        seen_at = at - evidence.age_s
-        return replace(signal, last_active_at=max(seen_at, signal.last_active_at or seen_at))
+        earlier = float("-inf") if signal.last_active_at is None else signal.last_active_at
+        return replace(signal, last_active_at=max(at - evidence.age_s, earlier))
     return signal
 
 
