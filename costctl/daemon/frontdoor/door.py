@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from aiohttp import HttpVersion10, HttpVersion11
+
 from costctl.daemon.frontdoor import answers, forward
-from costctl.daemon.frontdoor.sockets import SocketBridge
+from costctl.daemon.frontdoor.bodies import Body, BodyError, Memory, too_large
+from costctl.daemon.frontdoor.sockets import QUIET_AFTER_S, SocketBridge
 from costctl.daemon.supervisor import Refusal, Supervisor
 from costctl.domain.lifecycle import EngineState
 from costctl.domain.routes import Kind, kind_of, known_path
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from aiohttp import web
 
     from costctl.daemon.frontdoor.keys import ApiKeys
     from costctl.domain.engines import LaunchPlan
 
-logger = logging.getLogger(__name__)
-
-BUFFERED_BODY = 2**20
-"""Bodies up to this size are read before the engine is troubled, so that a slow client cannot wake or hold it."""
-BUFFERED_TOTAL = 256 * 2**20
-_BODY_TIMEOUT_S = 60.0
+_BODY_PATIENCE_S = 60.0
 _OPEN_WITHOUT_KEY = frozenset(("/health", "/ping"))
 
 
@@ -36,11 +32,6 @@ class ServedBook(Protocol):
     def request_served(self, model: str) -> None:
         """An inference request was answered."""
         ...
-
-
-@dataclass(slots=True)
-class _Buffered:
-    total: int = 0
 
 
 class FrontDoor:
@@ -54,15 +45,18 @@ class FrontDoor:
         book: ServedBook,
         own: Callable[[web.BaseRequest, forward.Upstream | None], Awaitable[web.StreamResponse]],
         most_body: int,
+        body_patience_s: float = _BODY_PATIENCE_S,
+        quiet_after_s: float = QUIET_AFTER_S,
     ) -> None:
         self._supervisor = supervisor
         self._keys = keys
         self._book = book
         self._own = own
         self._most_body = most_body
-        self._buffered = _Buffered()
+        self._body_patience_s = body_patience_s
+        self._memory = Memory()
         self._upstream: forward.Upstream | None = None
-        self._sockets = SocketBridge(supervisor)
+        self._sockets = SocketBridge(supervisor, quiet_after_s=quiet_after_s)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -93,52 +87,47 @@ class FrontDoor:
     # --- inference -----------------------------------------------------------------------------------------------
 
     async def _infer(self, request: web.BaseRequest) -> web.StreamResponse:
-        problem = await self._before_body(request)
+        problem = self._settle_from_head(request)
         if problem is not None:
             return problem
-        length = request.content_length
-        if length is not None and length <= BUFFERED_BODY:
-            return await self._infer_buffered(request, length)
-        pieces = forward.read_in_pieces(request.content, most=self._most_body, timeout_s=_BODY_TIMEOUT_S)
-        return await self._admitted(request, pieces)
-
-    async def _infer_buffered(self, request: web.BaseRequest, length: int) -> web.StreamResponse:
-        if self._buffered.total + length > BUFFERED_TOTAL:
-            refusal = Refusal("queue_full", "too many large requests are waiting", 1.0)
-            return answers.refused(refusal)
-        self._buffered.total += length
+        body = Body(request, most=self._most_body, patience_s=self._body_patience_s, memory=self._memory)
         try:
-            body = await forward.read_small(request.content, most=length, timeout_s=_BODY_TIMEOUT_S)
-            return await self._admitted(request, body)
-        except TimeoutError:
-            return answers.error(408, "the body of the request came too slowly", "slow_body", close=True)
+            return await self._admitted(request, await body.read_start(), body)
+        except BodyError as error:
+            return _refused_body(error)
         finally:
-            self._buffered.total -= length
+            body.let_go()
 
-    async def _admitted(self, request: web.BaseRequest, body: bytes | AsyncIterator[bytes]) -> web.StreamResponse:
+    async def _admitted(self, request: web.BaseRequest, whole: bytes | None, body: Body) -> web.StreamResponse:
+        """Wait for the engine and pass the request on: its `whole` body, or else the rest of it as it comes.
+
+        Raises:
+            BodyError: the rest of the body did not come as it should.
+        """
         try:
             plan = await self._supervisor.enter()
         except Refusal as refusal:
             return answers.refused(refusal)
         try:
-            response = await forward.forward(request, await self._connected(plan), body)
+            response = await forward.forward(request, self._connected(plan), body if whole is None else whole)
         except forward.EngineLostError as error:
+            if body.failure is not None:
+                raise body.failure from None
             return answers.error(502, f"the engine broke off before it answered: {error}", "engine_died")
-        except ValueError as error:
-            return answers.error(413, f"{error} (limit {self._most_body} bytes)", "body_too_large", close=True)
         finally:
             self._supervisor.leave()
         self._book.request_served(plan.model)
         return response
 
-    async def _before_body(self, request: web.BaseRequest) -> web.Response | None:
+    def _settle_from_head(self, request: web.BaseRequest) -> web.Response | None:
         """Settle what can be settled from the head alone; tell a client that waits for it to send its body."""
+        if request.version < HttpVersion10:
+            return answers.error(400, "HTTP before 1.0 is not spoken here", "bad_request", close=True)
         length = request.content_length
         if length is not None and length > self._most_body:
-            words = f"the body has {length} bytes, the limit is {self._most_body} (--max-body)"
-            return answers.error(413, words, "body_too_large", close=True)
+            return _refused_body(too_large(self._most_body))
         expected = request.headers.get("Expect")
-        if expected is None:
+        if expected is None or request.version < HttpVersion11:
             return None
         if expected.lower() != "100-continue":
             return answers.error(417, f"unknown expectation {expected!r}", "bad_expectation", close=True)
@@ -153,7 +142,7 @@ class FrontDoor:
             plan = await self._supervisor.enter()
         except Refusal as refusal:
             return answers.refused(refusal)
-        return await self._sockets.bridge(request, await self._connected(plan))
+        return await self._sockets.bridge(request, self._connected(plan))
 
     async def _pass_on(self, request: web.BaseRequest) -> web.StreamResponse:
         upstream = self._upstream_if_ready()
@@ -179,7 +168,7 @@ class FrontDoor:
             self._replace_upstream(run.plan)
         return self._upstream
 
-    async def _connected(self, plan: LaunchPlan) -> forward.Upstream:
+    def _connected(self, plan: LaunchPlan) -> forward.Upstream:
         if self._upstream is None or self._upstream.plan is not plan:
             self._replace_upstream(plan)
         assert self._upstream is not None  # noqa: S101 - it was just made
@@ -190,3 +179,9 @@ class FrontDoor:
         if before is not None:
             closing = asyncio.ensure_future(before.close())
             closing.add_done_callback(lambda _: None)
+
+
+def _refused_body(error: BodyError) -> web.Response:
+    if error.retry_after_s is not None:
+        return answers.refused(Refusal(error.code, error.message, error.retry_after_s))
+    return answers.error(error.status, error.message, error.code, close=True)

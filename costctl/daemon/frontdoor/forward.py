@@ -5,7 +5,6 @@ Kept apart from everything else: `forward` needs an aiohttp request and an `Upst
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -18,7 +17,9 @@ from yarl import URL
 from costctl.daemon.frontdoor.answers import broken_stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterable, Mapping
+
+    from multidict import MultiMapping
 
     from costctl.domain.engines import LaunchPlan
 
@@ -76,18 +77,22 @@ class Upstream:
         await self.session.close()
 
 
-def headers_for_engine(headers: Mapping[str, str], key: Mapping[str, str]) -> CIMultiDict[str]:
+def headers_for_engine(headers: MultiMapping[str], key: Mapping[str, str]) -> CIMultiDict[str]:
     """Return the client's headers without what concerns only its own connection, and with the engine's key."""
-    dropped = _NOT_FOR_ENGINE
-    if named := headers.get("Connection"):
-        dropped = dropped | {name.strip().lower() for name in named.split(",")}
-    kept = CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in dropped)
+    kept = _without(headers, _NOT_FOR_ENGINE)
     kept.update(key)
     return kept
 
 
+def _without(headers: MultiMapping[str], dropped: frozenset[str]) -> CIMultiDict[str]:
+    """Return the headers that are neither `dropped` nor, by the Connection header, for this connection only."""
+    for named in headers.getall(hdrs.CONNECTION, ()):
+        dropped = dropped | {name.strip().lower() for name in named.split(",")}
+    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in dropped)
+
+
 async def forward(
-    request: web.BaseRequest, upstream: Upstream, body: bytes | AsyncIterator[bytes]
+    request: web.BaseRequest, upstream: Upstream, body: bytes | AsyncIterable[bytes]
 ) -> web.StreamResponse:
     """Pass a request on and its answer back, and return the response that was sent.
 
@@ -95,6 +100,8 @@ async def forward(
         EngineLostError: the engine broke off before it answered; nothing was sent to the client.
     """
     headers = headers_for_engine(request.headers, upstream.key)
+    if not isinstance(body, bytes) and request.content_length is not None:
+        headers[hdrs.CONTENT_LENGTH] = str(request.content_length)  # else a body that ends early would look whole
     sent_at = time.monotonic()
     try:
         return await _exchange(request, upstream, headers, body)
@@ -113,7 +120,7 @@ class _KeepAliveRaceError(Exception):
 
 
 async def _exchange(
-    request: web.BaseRequest, upstream: Upstream, headers: CIMultiDict[str], body: bytes | AsyncIterator[bytes]
+    request: web.BaseRequest, upstream: Upstream, headers: CIMultiDict[str], body: bytes | AsyncIterable[bytes]
 ) -> web.StreamResponse:
     exchange = upstream.session.request(
         request.method, upstream.url(request.raw_path), headers=headers, data=body or None, allow_redirects=False
@@ -129,9 +136,7 @@ async def _exchange(
 
 
 async def _answer(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-    headers = CIMultiDict(
-        (name, value) for name, value in answer.headers.items() if name.lower() not in _NOT_FOR_CLIENT
-    )
+    headers = _without(answer.headers, _NOT_FOR_CLIENT)
     length = answer.headers.get(hdrs.CONTENT_LENGTH)
     if length is not None and int(length) <= _SMALL_ANSWER:
         try:
@@ -178,42 +183,3 @@ async def _break_off(request: web.BaseRequest, response: web.StreamResponse, *, 
         await response.write(broken_stream(request.raw_path.partition("?")[0], message))
     elif request.transport is not None:
         request.transport.abort()
-
-
-async def read_small(content: aiohttp.StreamReader, *, most: int, timeout_s: float) -> bytes:
-    """Return a body that is read whole before the engine is troubled.
-
-    Raises:
-        TimeoutError: it took too long.
-        ValueError: it is larger than `most`.
-    """
-    if content.is_eof() and content.total_bytes <= most:
-        return content.read_nowait()
-    async with asyncio.timeout(timeout_s):
-        parts: list[bytes] = []
-        size = 0
-        while part := await content.readany():
-            size += len(part)
-            if size > most:
-                raise ValueError("the body is too large")
-            parts.append(part)
-        return b"".join(parts)
-
-
-async def read_in_pieces(content: aiohttp.StreamReader, *, most: int, timeout_s: float) -> AsyncIterator[bytes]:
-    """Yield a large body as it comes.
-
-    Raises:
-        TimeoutError: no piece came for `timeout_s`.
-        ValueError: it is larger than `most`.
-    """
-    size = 0
-    while True:
-        async with asyncio.timeout(timeout_s):
-            part = await content.readany()
-        if not part:
-            return
-        size += len(part)
-        if size > most:
-            raise ValueError("the body is too large")
-        yield part

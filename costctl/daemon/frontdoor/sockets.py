@@ -28,8 +28,9 @@ _HANDSHAKE = ("sec-websocket-key", "sec-websocket-version", "sec-websocket-exten
 class _Ticket:
     """A socket's place among the requests in flight, given back while the socket is quiet."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    def __init__(self, supervisor: Supervisor, *, quiet_after_s: float) -> None:
         self._supervisor = supervisor
+        self._quiet_after_s = quiet_after_s
         self._inside = True
         self._timer: asyncio.TimerHandle | None = None
         self._rearm()
@@ -52,18 +53,19 @@ class _Ticket:
     def _rearm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(QUIET_AFTER_S, self.give_back)
+        self._timer = asyncio.get_running_loop().call_later(self._quiet_after_s, self.give_back)
 
 
 class SocketBridge:
     """Joins clients' sockets to the engine's."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    def __init__(self, supervisor: Supervisor, *, quiet_after_s: float = QUIET_AFTER_S) -> None:
         self._supervisor = supervisor
+        self._quiet_after_s = quiet_after_s
 
     async def bridge(self, request: web.BaseRequest, upstream: Upstream) -> web.StreamResponse:
         """Serve one socket whose request has entered; it leaves here."""
-        ticket = _Ticket(self._supervisor)
+        ticket = _Ticket(self._supervisor, quiet_after_s=self._quiet_after_s)
         try:
             return await self._join(request, upstream, ticket)
         except aiohttp.WSServerHandshakeError as error:
