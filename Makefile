@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm check bench constraints clean
+.PHONY: help help-text demo test test-vllm check bench constraints clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -39,6 +39,9 @@ test-vllm: $(STAMP)  ## The daemon against real vLLM on the CPU (makes its envir
 
 bench: $(STAMP)  ## The front door beside nginx, haproxy and LiteLLM.
 	$(BIN)/python benchmarks/frontdoor.py
+
+help-text: $(STAMP)  ## Render the text of `costctl --help` anew.
+	COLUMNS=80 $(BIN)/python -c 'from costctl.cli.root import cli; cli.main(["--help"], prog_name="costctl")' > costctl/cli/help.txt
 
 constraints: $(STAMP)  ## Pin what is installed now.
 	$(BIN)/python -m pip freeze --exclude-editable | grep -v ' @ ' > constraints.txt

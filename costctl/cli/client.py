@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from costctl.config.home import Home, find_home
 from costctl.errors import DaemonError, DaemonNotRunningError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _TIMEOUT_S = 10.0
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("costctl", timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def home() -> Home:
@@ -43,19 +26,28 @@ def ask(method: str, route: str, *, timeout_s: float = _TIMEOUT_S) -> Any:
         DaemonError: it does not answer in time or in kind.
     """
     path = home().control_socket
-    connection = _UnixConnection(path, timeout_s)
     try:
-        connection.request(method, route)
-        answer = connection.getresponse()
-        body = answer.read()
+        answer = _exchange(str(path), f"{method} {route} HTTP/1.0\r\n\r\n".encode(), timeout_s)
     except (FileNotFoundError, ConnectionRefusedError):
         raise DaemonNotRunningError(
             f"no costctl daemon runs in {path.parent}; start one with `costctl serve`"
         ) from None
     except OSError as error:
         raise DaemonError(f"the daemon in {path.parent} does not answer: {error}") from error
-    finally:
-        connection.close()
-    if answer.status != http.client.OK:
-        raise DaemonError(f"the daemon answered {answer.status} {answer.reason}")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = head.partition(b"\r\n")[0].decode(errors="replace")
+    if " 200 " not in status:
+        raise DaemonError(f"the daemon in {path.parent} answered {status!r}: see `costctl logs --daemon`")
     return json.loads(body)
+
+
+def _exchange(path: str, question: bytes, timeout_s: float) -> bytes:
+    """Return the whole answer. HTTP/1.0 ends with the connection, so this needs no HTTP library to be imported."""
+    parts = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout_s)
+        connection.connect(path)
+        connection.sendall(question)
+        while part := connection.recv(65_536):
+            parts.append(part)
+    return b"".join(parts)

@@ -33,7 +33,7 @@ class _GroupedCommand(click.Command):
         by_name = {setting.field: _GROUPS[setting.group] for setting in SETTINGS}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(param, click.Option):
                 groups[by_name.get(param.name or "", "Daemon")].append(record)
         for title, records in groups.items():
             with formatter.section(title):

@@ -5,9 +5,7 @@ This module is imported by every quick command: it imports nothing heavy.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +68,9 @@ class Home:
         Raises:
             CostctlError: somebody else owns it.
         """
+        import hashlib  # noqa: PLC0415 - for the daemon only
+        import tempfile  # noqa: PLC0415
+
         base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
         name = hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:12]
         path = base / f"costctl-{os.getuid()}-{name}"

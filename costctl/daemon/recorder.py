@@ -79,12 +79,17 @@ class Recorder:
         self._begin(phase, self._clock.monotonic())
 
     def _begin(self, phase: Phase, at_s: float) -> None:
-        run = self._run if phase in (Phase.STARTING, Phase.BUSY, Phase.IDLE, Phase.STOPPING) else None
+        run = self._run_in(phase)
         if phase is self._phase:
             return
         self._phase = phase
         at = self._timeline.instant(at_s)
         self._write(partial(Ledger.begin_phase, session_id=self._session, at=at, phase=phase, run=run))
+
+    def _run_in(self, phase: Phase) -> int | None:
+        if phase is Phase.STARTING and self._run is None:
+            return self._next_run  # the state changes a moment before the run is written
+        return None if phase is Phase.OFF else self._run
 
     def _settle_idle(self) -> None:
         if self._idle_at is not None and self._clock.monotonic() - self._idle_at >= IDLE_GAP_S:
