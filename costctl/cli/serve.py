@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from costctl.config.settings import SETTINGS, Setting
-from costctl.wiring import load_settings, make_plan
-from costctl.wiring import serve as run_daemon
+from costctl.wiring import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +71,7 @@ def serve(*, engine_arg: tuple[str, ...], detach: bool, engine_args: tuple[str, 
     given["engine-args"] = (*engine_arg, *engine_args)
     settings = load_settings(given).settings
     from costctl.cli.client import home
+    from costctl.wiring.plan import make_plan
 
     plan = make_plan(settings, home())
     if detach:
@@ -81,4 +81,6 @@ def serve(*, engine_arg: tuple[str, ...], detach: bool, engine_args: tuple[str, 
             click.echo(line, err=True)
         start_in_background(home())
         return
+    from costctl.wiring.daemon import serve as run_daemon
+
     run_daemon(plan)
