@@ -105,11 +105,14 @@ class EngineRun:
         self._process: EngineProcess | None = None
         self._api: EngineApi | None = None
         self._end = asyncio.Event()
-        self._drained = asyncio.Event()
+        self._drained: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._counting = asyncio.Lock()
+        self._kill_at_once = False
+        self._unplanned: str | None = None
         self._baseline: tuple[GpuReading, ...] | None = None
         self._ever: frozenset[int] = frozenset()
         self._progress_at = 0.0
-        self._counted_at = 0.0
+        self._counted_at = self._probed_at = 0.0
         self.launched_at = clock.monotonic()
         self.ready_at: float | None = None
         self.plan: LaunchPlan | None = None
@@ -154,47 +157,47 @@ class EngineRun:
     def end(self, *, drained: bool) -> None:
         """End the engine; `drained` when no request is in flight (any more). May be called again."""
         self._end.set()
-        if drained:
-            self._drained.set()
+        if drained and not self._drained.done():
+            self._drained.set_result(None)
 
     def kill(self) -> None:
-        """Kill the engine at once."""
-        self._end.set()
-        self._drained.set()
+        """Kill the engine at once, or as soon as its process is there."""
+        self._kill_at_once = True
+        self.end(drained=True)
         if self._process is not None:
             self._process.kill()
 
     # --- a life --------------------------------------------------------------------------------------------------
 
+    def begin(self) -> None:
+        """Plan the launch and write the run down, before `live`; what goes wrong here is told there."""
+        try:
+            self.plan = self._engine.plan()
+        except Exception as error:  # noqa: BLE001 - part of the supervisor's step, which nothing may tear apart
+            self._unplanned = _in_words(error)
+        self._book.run_began(self)
+
     async def live(self) -> None:
         """Live from launch to the proof that nothing is left."""
         broken: str | None = None
         try:
-            self._prepare()
             await self._launch()
             await self._live_until_end()
-        except _BrokenError as error:
-            broken = str(error)
+        except Exception as error:  # noqa: BLE001 - the outermost of a life: whatever broke it, who waits must hear of it
+            broken = _in_words(error)
             logger.error("engine: %s", broken)  # noqa: TRY400 - for people, who need no traceback
             self._report(life.EngineBroke(broken))
         await self._finish(broken)
 
-    def _prepare(self) -> None:
-        try:
-            self.plan = self._engine.plan()
-        except CostctlError as error:
-            raise _BrokenError(str(error)) from error
-        finally:
-            self._book.run_began(self)
-
     async def _launch(self) -> None:
+        if self._unplanned is not None:
+            raise _BrokenError(self._unplanned)
         self._baseline = await self._read_gpus()
         self._api = self._connect(self._plan())
         logger.info("engine: starting %s%s", self.model, f", usually {self.usual_s:.0f} s" if self.usual_s else "")
-        try:
-            self._process = await self._launcher.launch(self._plan(), self._take_line)
-        except CostctlError as error:
-            raise _BrokenError(str(error)) from error
+        self._process = await self._launcher.launch(self._plan(), self._take_line)
+        if self._kill_at_once:
+            self._process.kill()
 
     async def _live_until_end(self) -> None:
         if await self._first_to_end(self._become_ready()):
@@ -235,10 +238,9 @@ class EngineRun:
             await self._clock.sleep(_POLL_START_S)
         await self._check_owner(api)
         # /health alone is no proof: vLLM answers it while it sleeps, drains, or cannot generate.
-        if not await api.generates(_CANARY_TIMEOUT_S):
+        if not await self._probe(api):
             raise self._broken("it answers its health route but no request")
         self._remember_pids()
-        self.counters = await self._read_counters()
         self.ready_at = self._progress_at = self._counted_at = self._clock.monotonic()
         self._book.run_ready(self, breakdown(self.track, self.ready_at - self.launched_at))
         logger.info("engine: ready after %.1f s", self.ready_at - self.launched_at)
@@ -263,25 +265,37 @@ class EngineRun:
 
     async def refresh(self) -> None:
         """Read the engine's counters now and account for the tokens since the last time."""
-        before, after = self.counters, await self._read_counters()
-        if after is None:
-            return
-        self.counters = after
-        counted_at, self._counted_at = self._counted_at, self._clock.monotonic()
-        if before is not None and after.tokens > before.tokens:
-            self._progress_at = self._counted_at
-            if not self._front_door_worked(since=counted_at - _COUNTERS_LAG_S):
-                self.own_work_at = self._counted_at
-            self._book.tokens_worked(
-                self.model,
-                max(0, after.prompt_tokens - before.prompt_tokens),
-                max(0, after.generation_tokens - before.generation_tokens),
-            )
+        async with self._counting:  # two at once would count the same tokens twice
+            after = await self._read_counters()
+            if after is not None:
+                self._count(after)
 
-    def _front_door_worked(self, *, since: float) -> bool:
-        """Return whether requests explain new tokens: these must not count as activity a second time, later."""
+    def _count(self, after: Counters) -> None:
+        before, self.counters = self.counters, after
+        counted_at, self._counted_at = self._counted_at, self._clock.monotonic()
+        if before is None or after.tokens <= before.tokens:
+            return
+        self._progress_at = self._counted_at
+        if not self._known_work(since=counted_at - _COUNTERS_LAG_S):
+            self.own_work_at = self._counted_at
+        self._book.tokens_worked(
+            self.model,
+            max(0, after.prompt_tokens - before.prompt_tokens),
+            max(0, after.generation_tokens - before.generation_tokens),
+        )
+
+    def _known_work(self, *, since: float) -> bool:
+        """Return whether requests or our own probe explain new tokens: these are no activity a second time, later."""
         state = self._lifecycle()
-        return state.in_flight > 0 or state.last_work_at >= since
+        return state.in_flight > 0 or max(state.last_work_at, self._probed_at) >= since
+
+    async def _probe(self, api: EngineApi) -> bool:
+        """Ask for one token and return whether an answer came; these tokens are nobody's usage."""
+        async with self._counting:
+            answered = await api.generates(_CANARY_TIMEOUT_S)
+            self._probed_at = self._clock.monotonic()
+            self.counters = await self._read_counters() or self.counters
+        return answered
 
     async def _read_counters(self) -> Counters | None:
         try:
@@ -298,7 +312,7 @@ class EngineRun:
             self._progress_at = now
         if now - self._progress_at < self._limits.stall_s:
             return
-        if await api.generates(_CANARY_TIMEOUT_S):
+        if await self._probe(api):
             self._progress_at = self._clock.monotonic()
             return
         stalled = format_duration(now - self._progress_at)
@@ -308,7 +322,7 @@ class EngineRun:
 
     async def _finish(self, broken: str | None) -> None:
         left = await self._end_processes(graceful=broken is None)
-        left = left or await self._vram_left()
+        left = left or (await self._vram_left() if self._process else None)
         if left:
             logger.error("engine: STUCK, and the machine is still billed: %s", left)
             self._report(life.EngineRemains(left))
@@ -333,14 +347,14 @@ class EngineRun:
             process.kill()
         if not await self._within(process.gone, _GONE_TIMEOUT_S):
             return f"processes that even SIGKILL did not end: {', '.join(map(str, sorted(process.pids())))}"
-        if self._api is not None and await self._api.reachable():
+        if await self._connected().reachable():
             return f"something still listens on {self._plan().endpoint}"
         return None
 
     async def _drain(self) -> None:
-        if self.ready_at is not None and not self._drained.is_set():
+        if self.ready_at is not None and not self._drained.done():
             logger.info("engine: waiting for %d requests to end", self._lifecycle().in_flight)
-            if not await self._within(asyncio.ensure_future(self._drained.wait()), self._limits.drain_s):
+            if not await self._within(self._drained, self._limits.drain_s):
                 logger.warning("engine: %d requests are cut off after the drain timeout", self._lifecycle().in_flight)
 
     async def _terminate(self, process: EngineProcess) -> None:
@@ -375,11 +389,14 @@ class EngineRun:
 
     async def _until_gone(self) -> None:
         """Wait, for as long as it takes, until what was stuck is gone after all."""
-        process = self._process
-        if process is not None:
-            await asyncio.wait({process.gone})
-        while self._baseline is not None and await self._vram_held(self._baseline):
+        await asyncio.wait({self._running().gone})
+        while await self._something_left():
             await self._clock.sleep(_WATCH_EVERY_S)
+
+    async def _something_left(self) -> bool:
+        if await self._connected().reachable():
+            return True
+        return self._baseline is not None and bool(await self._vram_held(self._baseline))
 
     # --- small things --------------------------------------------------------------------------------------------
 
@@ -433,6 +450,14 @@ class EngineRun:
     def _plan(self) -> LaunchPlan:
         assert self.plan is not None  # noqa: S101 - only called once it was launched
         return self.plan
+
+
+def _in_words(error: Exception) -> str:
+    """Return what broke an engine, for people; a fault of our own is logged with its traceback."""
+    if isinstance(error, _BrokenError | CostctlError | OSError):
+        return str(error)
+    logger.error("a fault in costctl", exc_info=error)
+    return f"a fault in costctl: {error!r}"
 
 
 def _median(values: Sequence[float]) -> float | None:

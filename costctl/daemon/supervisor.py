@@ -33,13 +33,23 @@ Listener = Callable[[Lifecycle, Lifecycle], None]
 _SETTLED = (EngineState.OFF, EngineState.READY, EngineState.FAILED, EngineState.STUCK)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Refusal(Exception):  # noqa: N818 - an answer to a request, not a fault
     """A request is turned away: why, in words and as a code, and when to come again."""
+
+    # Not frozen: whoever passes an exception on, as contextlib does, sets its traceback.
 
     code: str
     message: str
     retry_after_s: float | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    """A request that waits; `admitted` is remembered here since a cancelled future can be told nothing any more."""
+
+    future: asyncio.Future[None]
+    admitted: bool = False
 
 
 class Supervisor:
@@ -54,7 +64,7 @@ class Supervisor:
             state=EngineState.OFF, since=self._born_at, last_work_at=self._born_at, most_waiting=most_waiting
         )
         self._signals: tuple[Signal, ...] = ()
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: set[_Waiter] = set()
         self._listeners: list[Listener] = []
         self._run_task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -101,15 +111,15 @@ class Supervisor:
         self._step(life.RequestEnded())
 
     async def _wait(self) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(asyncio.get_running_loop().create_future())
         self._waiters.add(waiter)
         try:
-            await waiter
+            await waiter.future
         except asyncio.CancelledError:
             if waiter in self._waiters:
                 self._waiters.discard(waiter)
                 self._step(life.WaiterLeft())
-            elif not waiter.cancelled() and waiter.exception() is None:
+            elif waiter.admitted:
                 self.leave()  # admitted in the same breath in which its client left
             raise
 
@@ -129,12 +139,15 @@ class Supervisor:
 
     def consider(self, evidence: Iterable[Evidence]) -> Verdict:
         """Take in what the signals showed and return the idle policy's verdict, as of this very moment."""
-        self._signals = observe(self._signals, evidence, self._clock.monotonic())
-        return self.verdict()
+        at = self._clock.monotonic()
+        self._signals = observe(self._signals, evidence, at)
+        return self._judge(at)
 
     def verdict(self) -> Verdict:
         """Return the idle policy's verdict on what is known now."""
-        at = self._clock.monotonic()
+        return self._judge(self._clock.monotonic())
+
+    def _judge(self, at: float) -> Verdict:
         return judge(self._state, self._signals, self._policy, since=self._born_at, at=at)
 
     async def settled(self) -> EngineState:
@@ -146,6 +159,7 @@ class Supervisor:
 
     async def abandon(self) -> None:
         """Kill the engine without more ado: the daemon is ending in a hurry."""
+        self.stop("the daemon ends in a hurry", closing=True)
         if self.run is not None:
             self.run.kill()
         if self._run_task is not None:
@@ -184,7 +198,16 @@ class Supervisor:
     def _launch(self) -> None:
         run = self._new_run(self._step_from_run)
         self.run = self.last_run = run
+        run.begin()
         self._run_task = asyncio.create_task(run.live(), name="engine run")
+        self._run_task.add_done_callback(self._life_ended)
+
+    def _life_ended(self, task: asyncio.Task[None]) -> None:
+        """Raise the alarm if a fault of ours broke a run off: nobody knows then what is left of the engine."""
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None:
+            logger.error("engine: the end of its run could not be followed", exc_info=fault)
+            self._step(life.EngineRemains(f"a fault in costctl, {fault!r}: look for the engine's processes"))
 
     def _step_from_run(self, event: life.Event) -> None:
         if isinstance(event, life.EngineGone):
@@ -194,26 +217,23 @@ class Supervisor:
     def _release(self, refusal: Refusal | None) -> None:
         waiters, self._waiters = self._waiters, set()
         for waiter in waiters:
-            if waiter.done():
+            waiter.admitted = refusal is None
+            if waiter.future.done():
                 continue
             if refusal is None:
-                waiter.set_result(None)
+                waiter.future.set_result(None)
             else:
-                waiter.set_exception(replace(refusal))
+                waiter.future.set_exception(replace(refusal))
 
     def _refusal(self) -> Refusal:
         now, at = self._state, self._clock.monotonic()
         if now.closing:
             return Refusal("shutting_down", "costctl is shutting down and takes no more requests")
-        match now.state:
-            case EngineState.STUCK:
-                return Refusal("engine_stuck", f"the last engine would not end: {now.reason}")
-            case EngineState.STARTING if self.run is not None:
-                words = f"{now.waiting} requests already wait for the engine to start"
-                return Refusal("queue_full", words, self.run.remaining_s() or 1.0)
-            case _ if now.reason:
-                again = max(1.0, now.retry_at - at)
-                words = f"the engine is not available: {now.reason} (it may start again in {format_duration(again)})"
-                return Refusal("engine_failed", words, again)
-            case _:
-                return Refusal("queue_full", "too many requests wait for the engine", 1.0)
+        if now.state is EngineState.STUCK:
+            return Refusal("engine_stuck", f"the last engine would not end: {now.reason}")
+        if now.waiting >= now.most_waiting:
+            again = self.run.remaining_s() if self.run else None
+            return Refusal("queue_full", f"{now.waiting} requests already wait for the engine", again or 1.0)
+        again = max(1.0, now.retry_at - at)
+        words = f"the engine is not available: {now.reason} (it may start again in {format_duration(again)})"
+        return Refusal("engine_failed", words, again)

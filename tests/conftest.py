@@ -1,0 +1,1 @@
+"""Its place makes `fakes` importable from every test."""
