@@ -56,6 +56,9 @@ class ScriptedRun:
         self._report = report
         self._answered, self._over = asyncio.Event(), asyncio.Event()
 
+    def begin(self):
+        """There is nothing to plan."""
+
     async def live(self):
         ready, over = asyncio.create_task(self._answered.wait()), asyncio.create_task(self._over.wait())
         await asyncio.wait({ready, over}, return_when=asyncio.FIRST_COMPLETED)

@@ -47,17 +47,15 @@ def refused(refusal: Refusal) -> web.Response:
 
 
 def broken_stream(path: str, message: str) -> bytes:
-    """Return the event that ends a stream whose engine died, as that API's clients expect it.
-
-    It begins with an empty line, since the last event may have been cut off in the middle.
-    """
+    """Return the event that ends a stream whose engine died, as that API's clients expect it."""
+    fault = error_body(message, kind="server_error", code="engine_died")
     if path == "/v1/messages":
         return _event({"type": "error", "error": {"type": "api_error", "message": message}})
     if path.startswith("/v1/responses"):
-        return _event({"type": "error", "code": "engine_died", "message": message, "param": None})
-    fault = error_body(message, kind="server_error", code="engine_died")
-    return f"\n\ndata: {json.dumps(fault)}\n\ndata: [DONE]\n\n".encode()
+        # The flat fields are OpenAI's own event; its Python client raises only where it finds `error`.
+        return _event({"type": "error", "code": "engine_died", "message": message, "param": None, **fault})
+    return f"data: {json.dumps(fault)}\n\ndata: [DONE]\n\n".encode()
 
 
 def _event(fault: dict[str, object]) -> bytes:
-    return f"\n\nevent: error\ndata: {json.dumps(fault)}\n\n".encode()
+    return f"event: error\ndata: {json.dumps(fault)}\n\n".encode()

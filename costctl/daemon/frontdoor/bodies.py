@@ -17,7 +17,7 @@ BUFFERED_TOTAL = 256 * 2**20
 _SLOWEST_BYTES_PER_S = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class BodyError(Exception):
     """A body that is not passed on: how to answer."""
 

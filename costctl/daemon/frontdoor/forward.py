@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp import hdrs, web
@@ -19,6 +19,7 @@ from costctl.daemon.frontdoor.answers import broken_stream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Mapping
 
+    from aiohttp.client_proto import ResponseHandler
     from multidict import MultiMapping
 
     from costctl.domain.engines import LaunchPlan
@@ -35,10 +36,32 @@ _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
 _KEEP_ALIVE_S = 4.0
 _SMALL_ANSWER = 256 * 1024
 _RETRY_WITHIN_S = 1.0
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_LONGEST_EVENT = 2**20
 
 
 class EngineLostError(Exception):
     """The engine broke off before it began to answer."""
+
+
+class _UnixConnector(aiohttp.UnixConnector):
+    """Counts the connections that it makes."""
+
+    made = 0
+
+    async def _create_connection(self, *arguments: Any) -> ResponseHandler:
+        self.made += 1
+        return await super()._create_connection(*arguments)
+
+
+class _TcpConnector(aiohttp.TCPConnector):
+    """Counts the connections that it makes."""
+
+    made = 0
+
+    async def _create_connection(self, *arguments: Any) -> ResponseHandler:
+        self.made += 1
+        return await super()._create_connection(*arguments)
 
 
 class Upstream:
@@ -50,13 +73,13 @@ class Upstream:
         self.base = "http://engine" if endpoint.uds else f"http://127.0.0.1:{endpoint.port}"
         self._urls: dict[str, URL] = {}
         self.key = {"Authorization": f"Bearer {plan.api_key}"} if plan.api_key else {}
-        connector: aiohttp.BaseConnector
+        self.connector: _UnixConnector | _TcpConnector
         if endpoint.uds:
-            connector = aiohttp.UnixConnector(endpoint.uds, limit=0, keepalive_timeout=_KEEP_ALIVE_S)
+            self.connector = _UnixConnector(endpoint.uds, limit=0, keepalive_timeout=_KEEP_ALIVE_S)
         else:
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, use_dns_cache=False)
+            self.connector = _TcpConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, use_dns_cache=False)
         self.session = aiohttp.ClientSession(
-            connector=connector,
+            connector=self.connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=_NO_TIMEOUT,
             auto_decompress=False,
@@ -106,7 +129,6 @@ async def forward(
     try:
         return await _exchange(request, upstream, headers, body)
     except _KeepAliveRaceError as error:
-        # A kept connection may be closed by the engine in the moment in which it is used again.
         if not isinstance(body, bytes) or time.monotonic() - sent_at > _RETRY_WITHIN_S:
             raise EngineLostError(str(error)) from error
     try:
@@ -116,23 +138,31 @@ async def forward(
 
 
 class _KeepAliveRaceError(Exception):
-    """The connection ended before the first byte of an answer."""
+    """A kept connection was closed by the engine in the moment in which it was used again."""
 
 
 async def _exchange(
     request: web.BaseRequest, upstream: Upstream, headers: CIMultiDict[str], body: bytes | AsyncIterable[bytes]
 ) -> web.StreamResponse:
+    made_before = upstream.connector.made
     exchange = upstream.session.request(
         request.method, upstream.url(request.raw_path), headers=headers, data=body or None, allow_redirects=False
     )
     try:
         answer = await exchange
     except aiohttp.ServerDisconnectedError as error:
-        raise _KeepAliveRaceError("it closed the connection") from error
+        if upstream.connector.made == made_before and not _began_to_answer(error):
+            raise _KeepAliveRaceError("it closed the connection") from error
+        raise EngineLostError("it closed the connection") from error
     except (aiohttp.ClientError, OSError) as error:
         raise EngineLostError(str(error) or type(error).__name__) from error
     async with answer:
         return await _answer(request, answer)
+
+
+def _began_to_answer(error: aiohttp.ServerDisconnectedError) -> bool:
+    """Return whether a part of an answer's head had come: then the error carries it instead of words."""
+    return not isinstance(error.message, str)
 
 
 async def _answer(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
@@ -158,27 +188,55 @@ async def _stream(
     events = headers.get(hdrs.CONTENT_TYPE, "").startswith("text/event-stream")
     if events:
         response.headers.setdefault("X-Accel-Buffering", "no")  # a proxy in front of us must not buffer either
-    await response.prepare(request)
+    told = events and hdrs.CONTENT_ENCODING not in headers and hdrs.CONTENT_LENGTH not in headers
     with suppress(ConnectionResetError):  # the client has left: so does the engine's connection, by the caller
-        while chunk := await _next_chunk(request, response, answer, events=events):
-            await response.write(chunk)
+        await response.prepare(request)
+        try:
+            await _pass_on(answer.content, response, by_event=told)
+        except _BrokenOffError as error:
+            await _break_off(request, response, told=told, why=str(error))
         await response.write_eof()
     return response
 
 
-async def _next_chunk(
-    request: web.BaseRequest, response: web.StreamResponse, answer: aiohttp.ClientResponse, *, events: bool
-) -> bytes:
+class _BrokenOffError(Exception):
+    """The engine broke off in the middle of its answer."""
+
+
+async def _pass_on(content: aiohttp.StreamReader, response: web.StreamResponse, *, by_event: bool) -> None:
+    held = b""
+    while chunk := await _next_chunk(content):
+        whole, held = whole_events(held, chunk) if by_event else (chunk, b"")
+        if whole:
+            await response.write(whole)
+    if held:
+        await response.write(held)
+
+
+async def _next_chunk(content: aiohttp.StreamReader) -> bytes:
     try:
-        return await answer.content.readany()
+        return await content.readany()
     except (aiohttp.ClientError, OSError) as error:
-        await _break_off(request, response, events=events, why=str(error))
-        return b""
+        raise _BrokenOffError(str(error)) from error
 
 
-async def _break_off(request: web.BaseRequest, response: web.StreamResponse, *, events: bool, why: str) -> None:
+def whole_events(held: bytes, chunk: bytes) -> tuple[bytes, bytes]:
+    """Return the events that are complete, and the beginning of the next, which is held until it is.
+
+    Half an event is of no use to a client, and would spoil the error that follows if the engine dies here. Engines
+    write whole events, so that hardly ever anything is held.
+    """
+    if held:
+        chunk = held + chunk
+    if chunk.endswith(_EVENT_ENDS) or len(chunk) > _LONGEST_EVENT:
+        return chunk, b""
+    end = max(chunk.rfind(mark) + len(mark) if mark in chunk else 0 for mark in _EVENT_ENDS)
+    return chunk[:end], chunk[end:]
+
+
+async def _break_off(request: web.BaseRequest, response: web.StreamResponse, *, told: bool, why: str) -> None:
     """Tell the client that its answer ends early: with an event if it reads events, else by a torn connection."""
-    if events:
+    if told:
         message = f"the engine died while it answered ({why}); send the request again"
         await response.write(broken_stream(request.raw_path.partition("?")[0], message))
     elif request.transport is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import aiohttp
 from aiohttp import web
@@ -15,6 +17,7 @@ from costctl.domain.lifecycle import EngineState
 if TYPE_CHECKING:
     from costctl.daemon.supervisor import Supervisor
 
+_ENGINE_TIMEOUT_S = 5.0
 _METRICS = (
     ("costctl_requests_in_flight", "Requests that are with the engine.", "in_flight"),
     ("costctl_requests_waiting", "Requests that wait for the engine.", "waiting"),
@@ -44,7 +47,7 @@ class OwnRoutes:
             case "/":
                 return web.json_response({"server": f"costctl {__version__}", "api": "/v1", "model": self._model})
             case _:
-                return self._one_model(path.removeprefix("/v1/models/"))
+                return self._one_model(unquote(path.removeprefix("/v1/models/")))
 
     def _health(self) -> web.Response:
         state = self._supervisor.lifecycle
@@ -52,11 +55,12 @@ class OwnRoutes:
         return web.json_response(body, status=503 if state.closing else 200)
 
     async def _models(self, request: web.BaseRequest, upstream: Upstream | None) -> web.StreamResponse:
-        if upstream is not None:
+        if upstream is not None and request.method == "GET":  # vLLM has no HEAD
             try:
-                return await forward(request, upstream, b"")
-            except EngineLostError:
-                pass  # it has just gone: answer as if it were down
+                async with asyncio.timeout(_ENGINE_TIMEOUT_S):
+                    return await forward(request, upstream, b"")
+            except (EngineLostError, TimeoutError):
+                pass  # it has just gone, or is too busy: answer as if it were down
         return web.json_response({"object": "list", "data": [self._card()]})
 
     def _one_model(self, name: str) -> web.Response:
@@ -82,7 +86,10 @@ class OwnRoutes:
 
 async def _engine_metrics(upstream: Upstream) -> str:
     try:
-        async with upstream.session.get(f"{upstream.base}/metrics", headers=upstream.key) as answer:
+        async with (
+            asyncio.timeout(_ENGINE_TIMEOUT_S),
+            upstream.session.get(f"{upstream.base}/metrics", headers=upstream.key) as answer,
+        ):
             return await answer.text() if answer.ok else ""
-    except (aiohttp.ClientError, OSError):
+    except (aiohttp.ClientError, OSError, UnicodeDecodeError):
         return ""
