@@ -31,6 +31,7 @@ class Activity:
         self._clock = clock
         self._recent_s = recent_s
         self._gpu_read_at = float("-inf")
+        self._gpu_unreadable = False
         self.readings: tuple[GpuReading, ...] = ()
 
     async def read(self, *, final: bool = False) -> tuple[Evidence, ...]:
@@ -61,12 +62,12 @@ class Activity:
         if run.own_work_at is not None:
             age_s = self._clock.monotonic() - run.own_work_at
             words = f"tokens without a request at the front door, {format_duration(age_s)} ago"
-            return Evidence(name=ENGINE, active=True, detail=words, age_s=age_s)
+            return Evidence(name=ENGINE, active=age_s < self._recent_s, detail=words, age_s=age_s)
         return Evidence(name=ENGINE, active=False, detail="no request and no token but the front door's")
 
     async def _gpu(self, run: EngineRun | None, *, final: bool) -> list[Evidence]:
         now = self._clock.monotonic()
-        if run is None and not final:
+        if run is None and not final and not self._gpu_unreadable:
             if self.readings:
                 self.readings = ()
                 await asyncio.to_thread(self._gpus.release)
@@ -78,7 +79,10 @@ class Activity:
         try:
             self.readings = await asyncio.to_thread(self._gpus.read)
         except GpuError as error:
+            # Looked at again also while the engine is off: otherwise its cap would begin anew with every final look.
+            self._gpu_unreadable = True
             return [Evidence(name=GPU, active=None, detail=str(error))]
+        self._gpu_unreadable = False
         return [self._judge_gpus(run)]
 
     def _judge_gpus(self, run: EngineRun | None) -> Evidence:

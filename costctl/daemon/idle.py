@@ -110,6 +110,7 @@ class IdleWatch:
         if verdict.choice is not Choice.STOP:
             logger.info("idle: the stop is cancelled: %s", verdict.reason)
             self._recorder.decided(verdict, self._supervisor.signals, acted=False)
+            self._warned = False
             return False
         return True
 
@@ -118,6 +119,7 @@ class IdleWatch:
             return False
         # From here on requests are refused: the verdict and this line are one step of the event loop.
         self._supervisor.stop("idle", closing=True)
+        await self._supervisor.settled()
         self._recorder.close_session(EndReason.IDLE)
         await self._settle_ledger()
         try:

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 
 import pytest
+from bench import Bench
 from fakes.clock import FakeClock, InlineThreads
 from fakes.machine import Machine
 
@@ -42,3 +43,10 @@ def ledger(tmp_path, empty_ledger):
     path = shutil.copy(empty_ledger, tmp_path / "ledger.db")
     with Ledger.open(f"sqlite:///{path}") as opened:
         yield opened
+
+
+@pytest.fixture
+async def bench(inline_threads, clock, ledger):
+    made = Bench(ledger, clock)
+    yield made
+    await made.close()
