@@ -19,12 +19,12 @@ async def engine():
 
 
 @pytest.fixture
-async def open_door(engine):
-    """Open a front door: `await open_door(most_waiting=1)`; afterwards nothing may be in flight."""
+async def open_plan():
+    """Open a front door before the engine of a plan; afterwards nothing may be in flight."""
     doors = []
 
-    async def start(*, api_key=None, ready=True, **options):
-        door = Door(engine.plan(api_key=api_key), warm=ready, **options)
+    async def start(plan, *, ready=True, **options):
+        door = Door(plan, warm=ready, **options)
         doors.append(door)
         await door.open()
         if ready:
@@ -35,6 +35,16 @@ async def open_door(engine):
     for door in doors:
         await door.quiet()
         await door.close()
+
+
+@pytest.fixture
+async def open_door(open_plan, engine):
+    """Open a front door before the scripted engine: `await open_door(most_waiting=1)`."""
+
+    async def start(*, api_key=None, **options):
+        return await open_plan(engine.plan(api_key=api_key), **options)
+
+    return start
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ _TYPES = {
     408: "timeout_error",
     413: "invalid_request_error",
     417: "invalid_request_error",
+    426: "invalid_request_error",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from aiohttp import HttpVersion10, HttpVersion11
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from costctl.daemon.frontdoor import answers, forward
 from costctl.daemon.frontdoor.bodies import Body, BodyError, Memory, too_large
@@ -16,8 +16,6 @@ from costctl.domain.routes import Kind, kind_of, known_path
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    from aiohttp import web
 
     from costctl.daemon.frontdoor.keys import ApiKeys
     from costctl.domain.engines import LaunchPlan
@@ -138,6 +136,9 @@ class FrontDoor:
     # --- the rest ------------------------------------------------------------------------------------------------
 
     async def _socket(self, request: web.BaseRequest) -> web.StreamResponse:
+        if not web.WebSocketResponse().can_prepare(request):
+            headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
+            return answers.error(426, "this route is a WebSocket", "websocket_expected", headers=headers)
         try:
             plan = await self._supervisor.enter()
         except Refusal as refusal:

@@ -31,4 +31,5 @@ class ApiKeys:
 
 
 def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.strip().encode()).digest()
+    # Bytes that are no UTF-8 come from the wire as lone surrogates.
+    return hashlib.sha256(key.strip().encode(errors="surrogatepass")).digest()

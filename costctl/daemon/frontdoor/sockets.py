@@ -11,33 +11,48 @@ from aiohttp import WSMsgType, web
 
 from costctl.daemon.frontdoor import answers
 from costctl.daemon.frontdoor.forward import Upstream, headers_for_engine
+from costctl.domain.lifecycle import EngineState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from costctl.daemon.supervisor import Supervisor
+    from costctl.domain.engines import LaunchPlan
 
 logger = logging.getLogger(__name__)
 
 QUIET_AFTER_S = 30.0
 """A socket without a message for so long no longer counts as a request in flight: a forgotten tab must not pay rent."""
 _LARGEST_MESSAGE = 64 * 2**20
+_LEFT, _BROKE, _RESTARTS = 1001, 1011, 1012
 _HANDSHAKE = ("sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions", "sec-websocket-protocol")
+
+
+class _EngineLeftError(Exception):
+    """The engine that a socket led to is stopped."""
 
 
 class _Ticket:
     """A socket's place among the requests in flight, given back while the socket is quiet."""
 
-    def __init__(self, supervisor: Supervisor, *, quiet_after_s: float) -> None:
+    def __init__(self, supervisor: Supervisor, plan: LaunchPlan, *, quiet_after_s: float) -> None:
         self._supervisor = supervisor
+        self._plan = plan
         self._quiet_after_s = quiet_after_s
         self._inside = True
         self._timer: asyncio.TimerHandle | None = None
         self._rearm()
 
     async def touch(self) -> None:
-        """Count a message. Raises Refusal when the engine is gone meanwhile."""
+        """Count a message.
+
+        Raises:
+            _EngineLeftError: the engine of this socket is not up any more; another is not started for it.
+        """
         if not self._inside:
+            run = self._supervisor.run
+            if run is None or run.plan is not self._plan or self._supervisor.lifecycle.state is not EngineState.READY:
+                raise _EngineLeftError
             await self._supervisor.enter()
             self._inside = True
         self._rearm()
@@ -65,7 +80,7 @@ class SocketBridge:
 
     async def bridge(self, request: web.BaseRequest, upstream: Upstream) -> web.StreamResponse:
         """Serve one socket whose request has entered; it leaves here."""
-        ticket = _Ticket(self._supervisor, quiet_after_s=self._quiet_after_s)
+        ticket = _Ticket(self._supervisor, upstream.plan, quiet_after_s=self._quiet_after_s)
         try:
             return await self._join(request, upstream, ticket)
         except aiohttp.WSServerHandshakeError as error:
@@ -81,22 +96,35 @@ class SocketBridge:
             headers.popall(name, None)
         protocols = _protocols(request.headers)
         async with upstream.session.ws_connect(
-            upstream.base + request.raw_path, headers=headers, protocols=protocols, max_msg_size=_LARGEST_MESSAGE
+            upstream.url(request.raw_path), headers=headers, protocols=protocols, max_msg_size=_LARGEST_MESSAGE
         ) as engine:
             client = web.WebSocketResponse(
                 protocols=(engine.protocol,) if engine.protocol else (), max_msg_size=_LARGEST_MESSAGE
             )
             await client.prepare(request)
-            inward = asyncio.create_task(_pump(client, engine, ticket))
-            outward = asyncio.create_task(_pump(engine, client, ticket))
-            try:
-                await asyncio.wait({inward, outward}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                inward.cancel()
-                outward.cancel()
-                await asyncio.gather(inward, outward, return_exceptions=True)
-                await client.close(code=engine.close_code or 1001)
+            await _talk(client, engine, ticket)
             return client
+
+
+async def _talk(client: web.WebSocketResponse, engine: aiohttp.ClientWebSocketResponse, ticket: _Ticket) -> None:
+    """Pass messages until either side ends, then end the other with the same code."""
+    inward = asyncio.create_task(_pump(client, engine, ticket))
+    outward = asyncio.create_task(_pump(engine, client, ticket))
+    try:
+        await asyncio.wait({inward, outward}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        inward.cancel()
+        outward.cancel()
+        ends = await asyncio.gather(inward, outward, return_exceptions=True)
+        replaced = any(isinstance(end, _EngineLeftError) for end in ends)
+        if inward.cancelled() or replaced:
+            await client.close(code=_RESTARTS if replaced else _sayable(engine.close_code, _BROKE))
+        await engine.close(code=_sayable(client.close_code, _LEFT))
+
+
+def _sayable(code: int | None, otherwise: int) -> int:
+    """Return a close code as it may be sent: some only stand for there having been none."""
+    return otherwise if code in (None, 1005, 1006, 1015) else int(code)
 
 
 async def _pump(
