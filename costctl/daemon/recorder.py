@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -55,6 +55,9 @@ class Recorder:
         self._phase = phase
         self._idle_at: float | None = None
         self._usage: dict[tuple[datetime, str], _Tokens] = defaultdict(_Tokens)
+        self._served: Counter[str] = Counter()
+        self._served_in = self._hour()
+        self._hour_ends_at = float("-inf")
         self._minutes: dict[tuple[datetime, int], _GpuMinute] = {}
 
     @property
@@ -69,7 +72,9 @@ class Recorder:
     # --- phases --------------------------------------------------------------------------------------------------
 
     def lifecycle_changed(self, before: Lifecycle, after: Lifecycle) -> None:
-        """Follow the lifecycle with the session's phases (a listener of the supervisor)."""
+        """Follow the lifecycle with the session's phases (a listener of the supervisor, so on every request's way)."""
+        if before.in_flight and after.in_flight and before.state is after.state:
+            return
         self._settle_idle()
         phase = phase_of(after)
         if before.state is after.state is EngineState.READY and phase is Phase.IDLE:
@@ -135,7 +140,18 @@ class Recorder:
 
     def request_served(self, model: str) -> None:
         """Add a request to the present hour."""
-        self._usage[(self._hour(), model)].requests += 1
+        if self._clock.monotonic() >= self._hour_ends_at:
+            self._turn_hour()
+        self._served[model] += 1
+
+    def _turn_hour(self) -> None:
+        """Add the requests counted so far to their hour; counting itself, on every request's way, is kept cheap."""
+        served, self._served = self._served, Counter()
+        for model, requests in served.items():
+            self._usage[(self._served_in, model)].requests += requests
+        self._served_in = self._hour()
+        left = self._served_in + timedelta(hours=1) - self.now()
+        self._hour_ends_at = self._clock.monotonic() + left.total_seconds()
 
     def _hour(self) -> datetime:
         return self.now().replace(minute=0, second=0, microsecond=0)
@@ -181,6 +197,7 @@ class Recorder:
         self._write(partial(Ledger.begin_phase, session_id=self._session, at=at, phase=self._phase))
 
     def _flush_usage(self) -> None:
+        self._turn_hour()
         usage, self._usage = self._usage, defaultdict(_Tokens)
         for (hour, model), tokens in usage.items():
             self._write(
