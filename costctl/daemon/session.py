@@ -48,7 +48,8 @@ def open_session(
         remarks += _resumed(known, price, at)
         session_id, started_at, price = known.id, known.started_at, known.price or price
     else:
-        at, started_at = now, min(billed_since or now, now)
+        started_at = _not_billed_before(ledger, instance.machine, min(billed_since or now, now), now)
+        at = max(now, started_at)
         phase = Phase.OFF if started_at == at else Phase.UNKNOWN
         session_id = ledger.open_session(
             instance_id=instance_id, key=key, started_at=started_at, at=at, price=price, phase=phase
@@ -62,6 +63,12 @@ def open_session(
         next_run=ledger.next_run_number(session_id),
         remarks=tuple(remarks),
     )
+
+
+def _not_billed_before(ledger: Ledger, machine: str, start: datetime, now: datetime) -> datetime:
+    """Return `start`, or the end of an earlier session that it lies in: a clock that went back bills nothing twice."""
+    overlapping = [one for one in ledger.sessions(since=start, until=now) if one.instance.machine == machine]
+    return max([start, *(one.known_until for one in overlapping)])
 
 
 def _resumed(known: Session, price: Price | None, at: datetime) -> list[str]:

@@ -71,7 +71,7 @@ class StatusView:
             "retry_after_seconds": round(retry_after_s(state, at), 1) or None,
             "pid": run.pid if run else None,
             "start": self._start(run, at) if run and state.state is EngineState.STARTING else None,
-            "failure": _failure(self._supervisor.last_run) if state.state is EngineState.FAILED else None,
+            "failure": _failure(self._supervisor.last_run, state.reason) if state.state is EngineState.FAILED else None,
         }
 
     def _start(self, run: EngineRun, at: float) -> dict[str, Any]:
@@ -121,13 +121,13 @@ class StatusView:
         return warnings
 
 
-def _failure(run: EngineRun | None) -> dict[str, Any] | None:
+def _failure(run: EngineRun | None, reason: str) -> dict[str, Any] | None:
     if run is None:
         return None
     found = run.diagnosis
     return {
         "kind": found.kind.value if found else "unknown",
-        "summary": found.summary if found else None,
+        "summary": found.summary if found else reason,
         "advice": found.advice if found else None,
         "evidence": list(found.evidence) if found else [],
         "last_lines": list(run.tail)[-_LAST_LINES:],
