@@ -222,7 +222,7 @@ class Recorder:
                     minute_at=key[0],
                     gpu_index=key[1],
                     gpu=entry.name,
-                    utilisation_percent=_mean(entry.utilisation) or 0,
+                    utilisation_percent=_mean(entry.utilisation),
                     memory_used_bytes=entry.memory_bytes,
                     power_milliwatts=_mean(entry.power),
                 )

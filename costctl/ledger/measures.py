@@ -56,7 +56,7 @@ class Measures(Transactions):
         minute_at: datetime,
         gpu_index: int,
         gpu: str,
-        utilisation_percent: int,
+        utilisation_percent: int | None,
         memory_used_bytes: int,
         power_milliwatts: int | None = None,
     ) -> None:

@@ -170,7 +170,7 @@ class GpuMinuteRow(Base):
     minute_at: Mapped[datetime] = mapped_column(primary_key=True)
     gpu_index: Mapped[int] = mapped_column(primary_key=True)
     gpu: Mapped[str]
-    utilisation_percent: Mapped[int]
+    utilisation_percent: Mapped[int | None]
     memory_used_bytes: Mapped[int]
     power_milliwatts: Mapped[int | None]
 

@@ -54,7 +54,7 @@ class GpuMinute:
     minute_at: datetime
     gpu_index: int
     gpu: str
-    utilisation_percent: int
+    utilisation_percent: int | None
     memory_used_bytes: int
     power_milliwatts: int | None
 

@@ -117,7 +117,7 @@ def gpu_minutes() -> None:
         sa.Column("minute_at", sa.BigInteger(), nullable=False),
         sa.Column("gpu_index", sa.BigInteger(), nullable=False),
         sa.Column("gpu", sa.Text(), nullable=False),
-        sa.Column("utilisation_percent", sa.BigInteger(), nullable=False),
+        sa.Column("utilisation_percent", sa.BigInteger(), nullable=True),
         sa.Column("memory_used_bytes", sa.BigInteger(), nullable=False),
         sa.Column("power_milliwatts", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("session_id", "minute_at", "gpu_index"),
