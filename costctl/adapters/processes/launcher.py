@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from costctl.adapters.processes.leftovers import end_leftovers
 from costctl.domain.engines import ExitStatus
 from costctl.errors import EngineStartError
 
@@ -25,12 +26,13 @@ _LONGEST_LINE = 64 * 1024
 class KeptEngine:
     """An engine under a keeper (port EngineProcess)."""
 
-    def __init__(self, keeper: asyncio.subprocess.Process) -> None:
+    def __init__(self, keeper: asyncio.subprocess.Process, record: Path) -> None:
         loop = asyncio.get_running_loop()
         self.pid = 0
         self.exited: asyncio.Future[ExitStatus] = loop.create_future()
         self.gone: asyncio.Future[None] = loop.create_future()
         self._keeper = keeper
+        self._record = record
         self._tasks: set[asyncio.Task[None]] = set()
 
     def pids(self) -> frozenset[int]:
@@ -55,6 +57,7 @@ class KeptEngine:
 
     async def watch(self, status: asyncio.StreamReader, started: asyncio.Future[None]) -> None:
         """Follow the keeper's lines to its end."""
+        word = ""
         async for raw in status:
             word, _, rest = raw.decode().strip().partition(" ")
             if word == "started":
@@ -66,16 +69,17 @@ class KeptEngine:
                 code, signal = (int(number) for number in rest.split())
                 self.exited.set_result(ExitStatus(code=None if signal else code, signal=signal or None))
         await self._keeper.wait()
-        self._settle(started)
+        if word != "gone":
+            await self._bury(started)
+        self.gone.set_result(None)
 
-    def _settle(self, started: asyncio.Future[None]) -> None:
+    async def _bury(self, started: asyncio.Future[None]) -> None:
+        """End what the keeper leaves that was killed itself: by the kernel's hand its first process (PDEATHSIG)."""
         if not started.done():
             started.set_exception(EngineStartError("the keeper process ended before the engine was started"))
         if not self.exited.done():
-            # The keeper itself was killed; the kernel then kills the engine's first process (PR_SET_PDEATHSIG).
             self.exited.set_result(ExitStatus(signal=9))
-        if not self.gone.done():
-            self.gone.set_result(None)
+        await asyncio.to_thread(end_leftovers, self._record)
 
     def own(self, task: asyncio.Task[None]) -> None:
         """Keep a reference to a task that lives as long as the engine."""
@@ -96,18 +100,14 @@ class KeeperLauncher:
             EngineStartError: its program cannot be executed.
         """
         status_read, status_write = os.pipe()
-        keeper = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(KEEPER), str(status_write), str(self._record), *plan.argv),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, **plan.environment},
-            pass_fds=(status_write,),
-            start_new_session=True,
-            limit=_LONGEST_LINE,
-        )
-        os.close(status_write)
-        engine = KeptEngine(keeper)
+        try:
+            keeper = await self._start_keeper(plan, status_write)
+        except OSError as error:
+            os.close(status_read)
+            raise EngineStartError(f"cannot start {plan.argv[0]}: {error.strerror}") from error
+        finally:
+            os.close(status_write)
+        engine = KeptEngine(keeper, self._record)
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         engine.own(asyncio.create_task(engine.watch(await _reader(status_read), started)))
         assert keeper.stdout is not None  # noqa: S101 - it was asked for above
@@ -115,8 +115,21 @@ class KeeperLauncher:
         try:
             await started
         except EngineStartError as error:
+            await engine.gone
             raise EngineStartError(f"cannot run {plan.argv[0]}: {error}") from None
         return engine
+
+    async def _start_keeper(self, plan: LaunchPlan, status_fd: int) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", str(KEEPER), str(status_fd), str(self._record), *plan.argv),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, **plan.environment},
+            pass_fds=(status_fd,),
+            start_new_session=True,
+            limit=_LONGEST_LINE,
+        )
 
 
 async def _reader(fd: int) -> asyncio.StreamReader:
