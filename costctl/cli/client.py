@@ -38,7 +38,10 @@ def ask(method: str, route: str, *, timeout_s: float = _TIMEOUT_S) -> Any:
     status = head.partition(b"\r\n")[0].decode(errors="replace")
     if " 200 " not in status:
         raise DaemonError(f"the daemon in {path.parent} answered {status!r}: see `costctl logs --daemon`")
-    return json.loads(body)
+    try:
+        return json.loads(body)
+    except ValueError:
+        raise DaemonError(f"the daemon in {path.parent} broke off its answer: see `costctl logs --daemon`") from None
 
 
 def _exchange(path: str, question: bytes, timeout_s: float) -> bytes:

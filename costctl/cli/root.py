@@ -70,11 +70,6 @@ def run(*, debug: bool) -> int:
     """Run the command line and return the exit code; errors become one line on standard error."""
     try:
         code = cli.main(prog_name="costctl", standalone_mode=False)
-    except CostctlError as error:
-        if debug:
-            raise
-        click.echo(f"costctl: {error}", err=True)
-        return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -84,4 +79,19 @@ def run(*, debug: bool) -> int:
         # `costctl sessions | head`: the reader has had enough. Nothing more may be written, at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except Exception as error:
+        if debug:
+            raise
+        click.echo(f"costctl: {_in_words(error)}", err=True)
+        return error.exit_code if isinstance(error, CostctlError) else 1
     return code if isinstance(code, int) else 0
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, CostctlError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    fault = f"{type(error).__name__}: {error}".splitlines()[0]
+    return f"a fault of its own ({fault}): `costctl --debug ...` shows where, please report it"

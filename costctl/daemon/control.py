@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -42,7 +43,8 @@ class Control:
     async def stop(self) -> None:
         """Stop listening and remove the socket."""
         await self._runner.cleanup()
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._path.unlink()
 
     async def _get_status(self, _: web.Request) -> web.Response:
         return web.json_response(self._status.read())
@@ -63,17 +65,15 @@ def bind_private(path: Path) -> socket.socket:
     Raises:
         CostctlError: it cannot be bound there.
     """
-    path.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)
     try:
+        path.unlink(missing_ok=True)
         listening.bind(str(path))
     except OSError as error:
         listening.close()
-        words = error.strerror or str(error)
-        raise CostctlError(
-            f"cannot open the control socket {path}: {words}; set COSTCTL_HOME to a shorter path"
-        ) from error
+        words = error.strerror or f"{error}; set COSTCTL_HOME to a shorter path"  # a path's length has no errno
+        raise CostctlError(f"cannot open the control socket {path}: {words}") from error
     finally:
         os.umask(mask)
     return listening

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import signal
 from contextlib import contextmanager
@@ -97,12 +98,12 @@ class Daemon:
             CostctlError: the front door cannot be opened.
         """
         self._wish = asyncio.get_running_loop().create_future()
-        try:
-            await self._open()
-            with _signals(self._ask_to_end):
+        with _signals(self._ask_to_end):  # to the very end, or an impatient second signal would cut off the ledger
+            try:
+                await self._open()
                 await self._serve(self._wish)
-        finally:
-            await self._end()
+            finally:
+                await self._end()
 
     def _ask_to_end(self, why: str) -> None:
         """End in order; asked a second time, end in a hurry."""
@@ -113,17 +114,28 @@ class Daemon:
         self._wish.set_result(why)
 
     async def _open(self) -> None:
-        host, port = self._address
-        await self._control.start()
         try:
-            await self._listener.start(host, port)
-        except OSError as error:
-            owner = f"; {self._explain_port(port)} listens there" if error.errno == 98 else ""  # noqa: PLR2004 - EADDRINUSE
-            raise CostctlError(f"cannot listen on {host}:{port}{owner}: choose another --port") from error
-        logger.info("listening on http://%s:%d/v1", f"[{host}]" if ":" in host else host, port)
+            await self._listen()
+            await self._control.start()  # last: whoever is answered there may rely on the front door
+        except CostctlError:
+            self._recorder.close_session(EndReason.STOPPED)
+            raise
         self._manager.ready(self._status.headline())
         if self._eager:
             self._supervisor.start()
+
+    async def _listen(self) -> None:
+        host, port = self._address
+        try:
+            await self._listener.start(host, port)
+        except OSError as error:
+            why = (
+                f": {self._explain_port(port)} listens there"
+                if error.errno == errno.EADDRINUSE
+                else f": {error.strerror}"
+            )
+            raise CostctlError(f"cannot listen on {host}:{port}{why}; choose another --host or --port") from error
+        logger.info("listening on http://%s:%d/v1", f"[{host}]" if ":" in host else host, port)
 
     async def _serve(self, wish: asyncio.Future[str]) -> None:
         tasks: set[asyncio.Future[Any]] = {
