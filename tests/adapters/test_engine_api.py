@@ -20,7 +20,8 @@ class Server:
         self.metrics = 200
         self.completion = 200
         self.text = METRICS
-        self.delay_s = 0.0
+        self.slow = False
+        self.hurry = asyncio.Event()
         self.seen = []
 
     def app(self):
@@ -34,7 +35,8 @@ class Server:
         status = {"/health": self.health, "/metrics": self.metrics}.get(request.path, self.completion)
         body = await request.json() if request.can_read_body else None
         self.seen.append((request.path, request.headers.get("Authorization"), body))
-        await asyncio.sleep(self.delay_s)
+        if self.slow:
+            await self.hurry.wait()
         return web.Response(status=status, body=self.text)
 
 
@@ -45,7 +47,7 @@ def server():
 
 @pytest.fixture(params=["socket", "port"])
 async def endpoint(request, server, tmp_path):
-    runner = web.AppRunner(server.app(), shutdown_timeout=0)
+    runner = web.AppRunner(server.app())
     await runner.setup()
     if request.param == "socket":
         found = Endpoint(uds=str(tmp_path / "e.sock"))
@@ -55,6 +57,7 @@ async def endpoint(request, server, tmp_path):
         found = Endpoint(port=listening.getsockname()[1])
         await web.SockSite(runner, listening).start()
     yield found
+    server.hurry.set()
     await runner.cleanup()
 
 
@@ -92,7 +95,7 @@ async def test_a_real_answer_is_anything_but_a_servers_error(server, endpoint, c
 
 
 async def test_an_answer_that_takes_too_long_is_none(server, endpoint, connect):
-    server.delay_s = 600.0
+    server.slow = True
     assert await connect(endpoint).generates(0.02) is False
 
 
