@@ -40,7 +40,7 @@ def test_a_request_starts_the_engine_idleness_ends_it_and_the_ledger_has_every_s
 
 
 def test_two_thousand_requests_in_a_cold_start_are_all_answered_by_one_engine(box):
-    box.serve("--idle-shutdown", "off", engine=("--start-seconds", "3", "--tokens-per-second", "0"))
+    box.serve("--idle-shutdown", "off", engine=("--start-seconds", "1.5", "--tokens-per-second", "0"))
     script = (
         "import asyncio, aiohttp, sys\n"
         "async def main(url):\n"
