@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from costctl.daemon.recorder import Recorder
     from costctl.daemon.status import StatusView
     from costctl.daemon.supervisor import Supervisor
+    from costctl.daemon.suspension import Suspensions
     from costctl.ledger.writer import LedgerWriter
     from costctl.ports import Clock
 
@@ -66,6 +67,7 @@ class Daemon:
         control: Callable[[Callable[[str], None]], Control],
         idle: IdleWatch,
         recorder: Recorder,
+        suspensions: Suspensions,
         writer: LedgerWriter,
         status: StatusView,
         manager: ServiceManager,
@@ -81,6 +83,7 @@ class Daemon:
         self._control = control(self._ask_to_end)
         self._idle = idle
         self._recorder = recorder
+        self._suspensions = suspensions
         self._writer = writer
         self._status = status
         self._manager = manager
@@ -158,6 +161,7 @@ class Daemon:
     async def _beat(self) -> None:
         pause = min(BEAT_EVERY_S, (self._manager.watchdog_s or BEAT_EVERY_S * 2) / 2)
         while True:
+            await self._suspensions.look()
             self._recorder.beat()
             self._manager.alive(self._status.headline())
             await self._clock.sleep(pause)

@@ -40,15 +40,16 @@ class Runs(Transactions):
             connection.execute(insert(EngineRunRow).values(values | {"command": list(command), "started_at": at}))
 
     def run_ready(self, session_id: int, number: int, *, at: datetime, startup: Mapping[str, float]) -> None:
-        """Record that the engine answers, and the seconds that each phase of its start took.
+        """Record that the engine answers, and the seconds of each phase of its start; a run that has ended stays so.
 
         Raises:
             LedgerError: there is no such run.
         """
         with self._begin() as connection:
             run = _require(connection, session_id, number)
-            values = {"ready_at": max(at, run.started_at), "startup": dict(startup)}
-            connection.execute(update(EngineRunRow).where(*_this(session_id, number)).values(values))
+            if run.ended_at is None:
+                values = {"ready_at": max(at, run.started_at), "startup": dict(startup)}
+                connection.execute(update(EngineRunRow).where(*_this(session_id, number)).values(values))
 
     def end_run(self, session_id: int, number: int, *, at: datetime, outcome: str, detail: str | None = None) -> None:
         """Record how the run ended; one that has ended stays as it is.

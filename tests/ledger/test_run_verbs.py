@@ -57,6 +57,14 @@ def test_the_first_end_of_a_run_counts_and_never_precedes_its_start(ledger, sess
     assert run.startup_seconds == {}
 
 
+def test_a_run_that_has_ended_does_not_become_ready(ledger, session_id):
+    begin(ledger, session_id, 1)
+    ledger.end_run(session_id, 1, at=at(5), outcome="lost")
+    ledger.run_ready(session_id, 1, at=at(9), startup={"weights": 9.0})
+    assert ledger.engine_runs(session_id)[0].ready_at is None
+    assert ledger.check() == []
+
+
 def test_a_run_number_is_used_once(ledger, session_id):
     begin(ledger, session_id, 1)
     with pytest.raises(LedgerError, match="UNIQUE"):
