@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, insert, select, update
 
 from costctl.errors import LedgerError
-from costctl.ledger.schema import EngineRunRow
+from costctl.ledger.schema import EngineRunRow, SessionRow
 from costctl.ledger.transactions import Transactions
 from costctl.ledger.values import EngineRun
 
@@ -33,10 +33,13 @@ class Runs(Transactions):
         """Record that an engine's process was started.
 
         Raises:
-            LedgerError: the session has a run of this number, or does not exist.
+            LedgerError: the session has a run of this number, has ended, or does not exist.
         """
         values = {"session_id": session_id, "number": number, "engine": engine, "model": model}
         with self._begin() as connection:
+            over = select(SessionRow.id).where(SessionRow.id == session_id, SessionRow.ended_at.is_not(None))
+            if connection.execute(over).first():
+                raise LedgerError(f"session {session_id} has ended: no engine run can begin in it")
             connection.execute(insert(EngineRunRow).values(values | {"command": list(command), "started_at": at}))
 
     def run_ready(self, session_id: int, number: int, *, at: datetime, startup: Mapping[str, float]) -> None:
