@@ -53,7 +53,9 @@ def test_status_of_a_running_daemon_imports_nothing_heavy_either(served):
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["config", "show"]])
 def test_every_command_has_help_with_an_example(box, command):
-    said = box.ok(*command, "--help")
+    done = box.here(*command, "--help")
+    said = done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
     assert "costctl" in said
     assert said.isascii()
     assert "xample" in said or command == ["config"]

@@ -28,7 +28,7 @@ def test_the_idle_command_runs_once_after_the_session_was_closed(box):
     seen = box.folder / "seen"
     action = script(
         box,
-        f"sqlite3 {box.home}/ledger.db 'x' 2>/dev/null; cp {box.home}/ledger.db* {box.folder}/ && echo ran >> {seen}",
+        f"cp {box.home}/ledger.db* {box.folder}/ && echo ran >> {seen}",
     )
     daemon = box.serve("--idle-shutdown", "1s", "--on-idle", f"command: {action} 'with space'")
     assert f"run `{action} 'with space'` and exit" in daemon.said
@@ -36,16 +36,14 @@ def test_the_idle_command_runs_once_after_the_session_was_closed(box):
     assert daemon.ended() == 0
     assert seen.read_text() == "ran\n"
     at_the_time = box.folder / "ledger.db"
-    with_it = box.environment | {"COSTCTL_LEDGER": f"sqlite:///{at_the_time}"}
-    (session,) = json.loads(box.ok("sessions", "--json", COSTCTL_LEDGER=with_it["COSTCTL_LEDGER"]))
+    (session,) = json.loads(box.ok("sessions", "--json", COSTCTL_LEDGER=f"sqlite:///{at_the_time}"))
     assert session["end_reason"] == "idle"
     assert not box.processes()
     assert box.consistent()
 
 
-@pytest.mark.parametrize("command", ["false", "/no/such/program"])
-def test_an_idle_command_that_fails_leaves_a_daemon_that_serves_and_a_session_that_goes_on(box, command):
-    daemon = box.serve("--idle-shutdown", "1s", "--on-idle", f"command: {command}")
+def test_an_idle_command_that_fails_leaves_a_daemon_that_serves_and_a_session_that_goes_on(box):
+    daemon = box.serve("--idle-shutdown", "1s", "--on-idle", "command: false")
     daemon.has_said("still billed")
     assert box.chat()
     (session,) = box.sessions()
@@ -60,18 +58,12 @@ def test_an_idle_command_that_fails_leaves_a_daemon_that_serves_and_a_session_th
 def test_unload_frees_the_gpu_and_stays(box):
     daemon = box.serve("--idle-shutdown", "1s", "--on-idle", "unload")
     box.chat()
-    until(lambda: box.status()["engine"]["state"] == "off", "the engine to be unloaded")
+    box.engine_is("off")
     assert box.chat()
     assert box.log().count("engine: ready") == 2
     assert daemon.process.poll() is None
     (session,) = box.sessions()
     assert session["ended_at"] is None
-
-
-def test_off_keeps_it_up(box):
-    daemon = box.serve("--idle-shutdown", "off")
-    assert "idle shutdown is off" in daemon.said
-    assert box.status()["idle"]["stops_in_seconds"] is None
 
 
 def test_sigterm_lets_requests_finish_refuses_new_ones_and_closes_the_session(box):
@@ -131,6 +123,8 @@ def test_a_burst_of_signals_ends_it_as_cleanly_as_one(box):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_other_polite_signals_end_it_too(box, number):
     daemon = box.serve("--idle-shutdown", "off")
+    assert "idle shutdown is off" in daemon.said
+    assert box.status()["idle"]["stops_in_seconds"] is None
     daemon.signal(number)
     assert daemon.ended() == 0
     (session,) = box.sessions()
@@ -161,9 +155,9 @@ def test_sigterm_while_the_engine_starts_ends_both_and_answers_who_waits(box):
 
 def test_murder_at_any_moment_leaves_no_process_and_a_ledger_that_adds_up(box):
     chance = random.Random(20260101)
-    for _ in range(6):
+    for _ in range(5):
         daemon = box.spawn("--idle-shutdown", "1s", "--eager", "--price", "1 EUR/h")
-        let_pass(chance, 2.5)
+        let_pass(chance, 2)
         daemon.kill()
         until(lambda: not box.processes(), f"nothing to be left: {box.processes()}")
         if (box.home / "ledger.db").exists() and box.run("sessions").returncode == 0:
@@ -190,7 +184,7 @@ def test_murder_in_the_middle_of_a_stream_frees_the_gpu(box):
 
 def test_murder_of_daemon_and_keeper_at_once_is_cleaned_up_by_the_next_daemon(box):
     daemon = box.serve("--idle-shutdown", "off", "--eager")
-    until(lambda: box.status()["engine"]["state"] == "ready", "the engine")
+    box.engine_is("ready")
     (keeper,) = psutil.Process(daemon.process.pid).children()
     keeper.kill()
     daemon.kill()
