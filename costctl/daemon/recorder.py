@@ -47,7 +47,7 @@ class Recorder:
         self._clock = clock
         self._phase = Phase.OFF
         self._live_run: EngineRun | None = None
-        self._between_sessions = False
+        self._closed = False
         self._begin_session(opening)
         self._idle_at: float | None = None
         self._usage: dict[tuple[datetime, str], _Tokens] = defaultdict(_Tokens)
@@ -91,8 +91,8 @@ class Recorder:
         if phase is self._phase:
             return
         self._phase = phase
-        if self._between_sessions:
-            return  # the next session begins with the phase of its moment
+        if self._closed:
+            return  # whoever opens it again begins with the phase of that moment
         at = self._timeline.instant(at_s)
         self._write(partial(Ledger.begin_phase, session_id=self._session, at=at, phase=phase, run=run))
 
@@ -111,6 +111,8 @@ class Recorder:
     def run_began(self, run: EngineRun) -> None:
         """Write that the engine is about to be launched, before it is."""
         self._live_run = run
+        if self._closed:
+            return
         self._run, self._next_run = self._next_run, self._next_run + 1
         command = run.plan.argv if run.plan else ()
         self._write(
@@ -186,7 +188,7 @@ class Recorder:
 
     def beat(self) -> None:
         """Write everything gathered since the last beat, then the heartbeat itself."""
-        if self._between_sessions:
+        if self._closed:
             return
         self._settle_idle()
         self._flush_usage()
@@ -198,36 +200,33 @@ class Recorder:
         self.beat()
         self._flush_minutes(before=self.now() + timedelta(minutes=1))
         self._write(partial(Ledger.close_session, session_id=self._session, at=self.now(), reason=reason))
+        self._run, self._closed = None, True
 
     def suspended(self) -> None:
-        """Close the session where the machine was suspended; nothing is written until `go_on` names the next one."""
+        """Close the session where the machine was suspended; `go_on` names the next one."""
         live = self._live_run
         if live is not None:
             self.run_ended(live, "suspended", None)
         self.close_session(EndReason.SUSPENDED)
-        self._live_run, self._between_sessions = live, True
+        self._live_run = live
 
     def go_on(self, opening: Opening) -> None:
         """Write into the session that was opened after the machine was suspended."""
-        self._between_sessions = False
         self._begin_session(opening)
-        if self._live_run is not None:
-            self.run_began(self._live_run)
-        self._write(
-            partial(
-                Ledger.begin_phase,
-                session_id=self._session,
-                at=opening.started_at,
-                phase=self._phase,
-                run=self._run_in(self._phase),
-            )
-        )
+        self._take_up(opening.started_at)
 
     def reopen_session(self) -> None:
         """Take the session's end back: the instance could not be stopped."""
         at = self.now()
         self._write(partial(Ledger.resume_session, session_id=self._session, at=at, price=None))
-        self._write(partial(Ledger.begin_phase, session_id=self._session, at=at, phase=self._phase))
+        self._take_up(at)
+
+    def _take_up(self, at: datetime) -> None:
+        self._closed = False
+        if self._live_run is not None:
+            self.run_began(self._live_run)
+        run = self._run_in(self._phase)
+        self._write(partial(Ledger.begin_phase, session_id=self._session, at=at, phase=self._phase, run=run))
 
     def _flush_usage(self) -> None:
         self._turn_hour()
