@@ -120,6 +120,39 @@ def test_a_burst_of_signals_ends_it_as_cleanly_as_one(box):
     assert box.consistent()
 
 
+def test_sigterm_while_the_idle_command_runs_ends_the_daemon_and_not_the_command(box):
+    seen = box.folder / "seen"
+    gate = box.folder / "gate"
+    os.mkfifo(gate)
+    action = script(box, f"echo began >> {seen}; read line < {gate}; echo $line >> {seen}")
+    daemon = box.serve("--idle-shutdown", "1s", "--on-idle", f"command: {action}")
+    until(seen.exists, "the command to begin")
+    daemon.signal()
+    assert daemon.ended() == 0
+    gate.write_text("ended\n")
+    until(lambda: seen.read_text() == "began\nended\n", "the command to end")
+    (session,) = box.sessions()
+    assert session["end_reason"] == "idle"
+    assert box.consistent()
+
+
+def test_a_disk_that_fills_up_holds_up_no_request_and_loses_nothing_once_there_is_room(box):
+    daemon = box.serve("--idle-shutdown", "off", "--price", "1 EUR/h")
+    box.chat()
+    process = psutil.Process(daemon.process.pid)
+    room = process.rlimit(psutil.RLIMIT_FSIZE)
+    process.rlimit(psutil.RLIMIT_FSIZE, (1, room[1]))
+    assert box.chat()
+    until(lambda: any("wait for the ledger" in words for words in box.status()["warnings"]), "the warning")
+    assert box.chat()
+    process.rlimit(psutil.RLIMIT_FSIZE, room)
+    daemon.stop()  # what waits is written now
+    (session,) = box.sessions()
+    assert session["end_reason"] == "stopped"
+    assert "busy" in [phase["phase"] for phase in session["phases"]]
+    assert box.consistent()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_other_polite_signals_end_it_too(box, number):
     daemon = box.serve("--idle-shutdown", "off")

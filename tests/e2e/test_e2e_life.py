@@ -1,16 +1,20 @@
 """The main job, from start to report, with the real program."""
 
+import asyncio
+import base64
 import csv
 import io
 import json
 import subprocess
 import sys
 import threading
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
+import aiohttp
 import openai
 import pytest
-from running_costctl import MODEL, PATIENCE_S, QUESTION, Box
+from running_costctl import MODEL, PATIENCE_S, QUESTION, Box, until
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -159,6 +163,31 @@ def test_detached_onto_a_taken_port_it_says_why_it_did_not_start(box):
     assert refused.stdout == ""
     assert "the daemon did not start: cannot listen on" in refused.stderr
     assert f"process {box.daemons[0].process.pid} " in refused.stderr
+
+
+async def test_speech_is_heard_over_a_socket(box):
+    box.serve("--idle-shutdown", "off")
+    sound = base64.b64encode(bytes(640)).decode()
+    url = f"http://127.0.0.1:{box.port}/v1/realtime"
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
+        assert (await socket.receive_json(timeout=PATIENCE_S))["type"] == "session.created"
+        await socket.send_json({"type": "session.update", "model": MODEL})
+        await socket.send_json({"type": "input_audio_buffer.append", "audio": sound})
+        assert (await socket.receive_json(timeout=PATIENCE_S))["type"] == "transcription.delta"
+        assert box.status()["engine"]["in_flight"] == 1
+        await socket.send_json({"type": "input_audio_buffer.commit", "final": True})
+        assert (await socket.receive_json(timeout=PATIENCE_S))["type"] == "transcription.done"
+    await asyncio.to_thread(until, lambda: box.status()["engine"]["in_flight"] == 0, "the socket to be counted out")
+
+
+@pytest.mark.parametrize("host", ["::1", "localhost"])
+def test_it_listens_where_it_is_told(box, host):
+    said = box.serve("--idle-shutdown", "off", "--host", host).said
+    shown = f"[{host}]" if ":" in host else host
+    assert f"listening on http://{shown}:{box.port}/v1" in said
+    with urllib.request.urlopen(f"http://{shown}:{box.port}/health", timeout=PATIENCE_S) as answer:
+        assert answer.status == 200
+    assert box.status()["url"] == f"http://{shown}:{box.port}/v1"
 
 
 def test_eager_starts_at_once(box):
