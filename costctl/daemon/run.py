@@ -299,6 +299,8 @@ class EngineRun:
         return counters
 
     async def _check_progress(self, api: EngineApi) -> None:
+        if self.counters is None:
+            return  # without counters a long generation cannot be told from a stalled engine
         now = self._clock.monotonic()
         if not self._lifecycle().in_flight:
             self._progress_at = now
