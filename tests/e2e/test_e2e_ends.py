@@ -204,7 +204,7 @@ def is_open(port):
 def test_murder_at_any_moment_leaves_no_process_and_a_ledger_that_adds_up(box):
     chance = random.Random(20260101)
     for number in range(1, ROUNDS + 1):
-        daemon = box.spawn("--idle-shutdown", "1s", "--price", "1 EUR/h")
+        daemon = box.spawn("--idle-shutdown", "2.5s", "--price", "1 EUR/h")
         asking = threading.Thread(target=stream_if_one_can, args=(box,))
         asking.start()
         let_pass(chance, 4)
