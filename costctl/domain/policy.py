@@ -31,11 +31,12 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signal:
-    """One signal over time."""
+    """One signal over time; `lasts` while it was active in the very moment of its last reading."""
 
     name: str
     active: bool | None
     detail: str
+    lasts: bool = False
     last_active_at: float | None = None
     unreadable_since: float | None = None
 
@@ -92,8 +93,9 @@ def _update(before: Signal | None, evidence: Evidence, at: float) -> Signal:
         return replace(signal, unreadable_since=since)
     if evidence.active:
         earlier = float("-inf") if signal.last_active_at is None else signal.last_active_at
-        return replace(signal, last_active_at=max(at - evidence.age_s, earlier))
-    return signal
+        return replace(signal, last_active_at=max(at - evidence.age_s, earlier), lasts=not evidence.age_s)
+    # What was active at the last reading may have been so until just now: nobody looked in between.
+    return replace(signal, last_active_at=at) if before and before.lasts else signal
 
 
 def judge(lifecycle: Lifecycle, signals: tuple[Signal, ...], policy: IdlePolicy, *, since: float, at: float) -> Verdict:
@@ -131,7 +133,7 @@ def _engine_activity(lifecycle: Lifecycle) -> str | None:
 
 def _signal_activity(signals: tuple[Signal, ...], policy: IdlePolicy, at: float) -> str | None:
     for signal in signals:
-        if signal.active and signal.last_active_at is not None and signal.last_active_at >= at:
+        if signal.lasts:
             return f"{signal.name}: {signal.detail}"
         if signal.unreadable_since is not None and at < signal.unreadable_since + policy.unreadable_cap_s:
             return f"{signal.name} cannot be read, which counts as active: {signal.detail}"

@@ -96,9 +96,21 @@ def test_an_active_signal_keeps_the_machine_up_and_says_which():
     assert (found.choice, found.reason) == (Choice.KEEP, "logins: what was seen")
 
 
-def test_idleness_counts_from_when_a_signal_was_last_active():
+def test_idleness_counts_from_the_look_that_found_a_signal_quiet_again():
     signals = observe(observe((), [evidence(True)], 1000.0), [evidence(False)], 1005.0)
-    assert verdict(signals=signals, at=1010.0).idle_since == 1000.0
+    assert verdict(signals=signals, at=1010.0).idle_since == 1005.0
+
+
+def test_what_was_active_at_the_last_look_is_active_until_the_next_one():
+    signals = observe((), [evidence(True)], 1000.0)
+    found = verdict(signals=signals, at=1009.0)
+    assert (found.choice, found.idle_since) == (Choice.KEEP, None)
+    assert "what was seen" in found.reason
+
+
+def test_a_signal_that_knows_its_age_is_quiet_from_then_whenever_it_is_looked_at():
+    signals = observe(observe((), [evidence(True, age_s=8.0)], 1000.0), [evidence(False)], 1005.0)
+    assert verdict(signals=signals, at=1010.0).idle_since == 992.0
 
 
 def test_a_signal_that_knows_its_age_counts_from_then():
@@ -202,4 +214,5 @@ def test_it_stops_only_a_whole_window_after_anything_was_active(history, later):
 @given(looks)
 def test_whatever_was_seen_it_stops_in_the_end(history):
     signals, at = seen(history)
+    signals = observe(signals, [evidence(False, name=signal.name) for signal in signals if signal.lasts], at)
     assert verdict(signals=signals, at=at + 7200.0 + 1800.0 + 1).choice is Choice.STOP
