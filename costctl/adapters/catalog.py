@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from costctl import resources
 from costctl.domain.gpu_models import GpuModel, GpuModels
-from costctl.domain.offers import Offer
 from costctl.domain.pricelists import read_catalog
+
+if TYPE_CHECKING:
+    from costctl.domain.offers import Offer
 
 
 def catalog_offers() -> list[Offer]:

@@ -166,7 +166,8 @@ def _choose_listed(judged: Sequence[Candidate], machine: Instance, now: datetime
     own = "no own price holds"
     if not machine.provider:
         reason = f"{own}, and this machine's provider is not set, so no price list can be asked"
-        return _unknown(reason, [], tuple(judged))
+        possible = [one.offer for one in judged if one.offer.gpu_count == machine.gpu_count and one.offer.provider]
+        return _unknown(reason, possible, tuple(judged))
     fitting = [candidate.offer for candidate in judged if not candidate.why]
     if not fitting:
         return _unknown(f"{own}, and no offer of {machine.provider} matches {gpu}", [], tuple(judged))
@@ -230,7 +231,7 @@ def _ranges_text(offers: Iterable[Offer]) -> str:
 
 
 def _remarks(offer: Offer, assumed: Sequence[str], now: datetime) -> tuple[str, ...]:
-    remarks = [f"this machine's {', '.join(assumed)} is not set: taken from the offer"] if assumed else []
+    remarks = [f"not set, so taken from the offer: {', '.join(assumed)}"] if assumed else []
     age = offer.age(now)
     if age is None:
         remarks.append(f"the date of this price is unknown ({offer.date_note or 'nothing is known of it'})")
