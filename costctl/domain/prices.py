@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from costctl.domain.money import Price, format_amount
 from costctl.domain.offers import OLD_AFTER, Market, Offer, newest_of_each
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from costctl.domain.gpu_models import GpuModels
@@ -98,12 +99,23 @@ def choose(
     return _choose_listed(judged, machine, now)
 
 
-def clash(one: Offer, other: Offer) -> bool:
-    """Return whether two own prices would hold for the same machine from the same instant, equally narrow."""
-    alike = (one.since, one.gpu.casefold(), one.gpu_count, one.market, one.stated_facts)
-    if alike != (other.since, other.gpu.casefold(), other.gpu_count, other.market, other.stated_facts):
-        return False
-    return all(_compatible(getattr(one, fact), getattr(other, fact)) for fact in _FACTS)
+def clashes(new: Sequence[Offer], known: Iterable[Offer]) -> Iterator[tuple[Offer, Offer]]:
+    """Yield each known price with a new one that would hold for the same machine from the same instant, equally narrow.
+
+    A new price is known to those after it.
+    """
+    rivals: defaultdict[tuple[object, ...], list[Offer]] = defaultdict(list)
+    for offer in known:
+        rivals[_width(offer)].append(offer)
+    for offer in new:
+        for rival in rivals[_width(offer)]:
+            if all(_compatible(getattr(offer, fact), getattr(rival, fact)) for fact in _FACTS):
+                yield rival, offer
+        rivals[_width(offer)].append(offer)
+
+
+def _width(offer: Offer) -> tuple[object, ...]:
+    return (offer.since, offer.gpu.casefold(), offer.gpu_count, offer.market, offer.stated_facts)
 
 
 def _judge_own(offer: Offer, machine: Instance, gpu: str, now: datetime) -> Candidate:

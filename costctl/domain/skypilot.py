@@ -56,12 +56,12 @@ def read_skypilot(text: str, *, provider: str, models: GpuModels, since: datetim
     for line, row in table.rows(problems):
         reader.take(line, row, problems)
     remarks = [f"{count} lines left out: {why}" for why, count in reader.left_out.most_common()]
-    offers = regional_offers(reader.amounts, provider=provider, since=since, source=f"skypilot {provider}")
+    offers = regional_offers(reader.amounts, provider, since=since, source=f"skypilot {provider}")
     return PriceList(offers=offers, problems=tuple(problems), remarks=tuple(remarks))
 
 
 def regional_offers(
-    amounts: Mapping[Key, Sequence[int]], *, provider: str, since: datetime, source: str
+    amounts: Mapping[Key, Sequence[int]], provider: str, *, since: datetime, source: str
 ) -> tuple[Offer, ...]:
     """Return an offer for each region from what its zones ask, in micro-units of a dollar."""
     return tuple(

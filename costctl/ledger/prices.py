@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, select
 
 from costctl.domain.offers import Market, Offer, Origin
-from costctl.domain.prices import clash
+from costctl.domain.prices import clashes
 from costctl.errors import LedgerError, RefusedError
 from costctl.ledger.schema import PriceRow
 from costctl.ledger.transactions import Transactions
@@ -41,13 +41,14 @@ class Prices(Transactions):
         Raises:
             RefusedError: two would hold at once.
         """
-        _refuse_clashes(offers)
+        for rivals in clashes(offers, ()):
+            raise RefusedError(_at_once(*rivals))
         with self._begin() as connection:
-            known = [price for price in _read(connection) if price.origin is Origin.OWN]
-            clashing = [(old, new) for new in offers for old in known if clash(old, new)]
-            if clashing and not replace:
-                raise RefusedError(_at_once(*clashing[0]))
-            _delete(connection, [old.id for old, _ in clashing])
+            own = [price for price in _read(connection) if price.origin is Origin.OWN]
+            found = list(clashes(offers, own))
+            if found and not replace:
+                raise RefusedError(_at_once(*found[0]))
+            _delete(connection, {old.id for old, _ in found})
             return [_insert(connection, offer) for offer in offers]
 
     def replace_price_lists(self, offers: Sequence[Offer]) -> int:
@@ -56,13 +57,14 @@ class Prices(Transactions):
         All or nothing happens.
         """
         lists = {(offer.source, offer.provider) for offer in offers}
+        gone = 0
         with self._begin() as connection:
-            listed = [price for price in _read(connection) if price.origin is Origin.LIST]
-            old = [price.id for price in listed if (price.source, price.provider) in lists]
-            _delete(connection, old)
+            for source, provider in lists:
+                this = (PriceRow.origin == Origin.LIST, PriceRow.source == source, PriceRow.provider == provider)
+                gone += connection.execute(delete(PriceRow).where(*this)).rowcount
             if offers:
                 connection.execute(insert(PriceRow), [_values(offer) for offer in offers])
-        return len(old)
+        return gone
 
     def remove_price(self, price_id: int) -> Offer:
         """Take a price away and return it.
@@ -74,7 +76,7 @@ class Prices(Transactions):
             found = next((price for price in _read(connection) if price.id == price_id), None)
             if found is None:
                 raise LedgerError(f"the ledger has no price {price_id}: `costctl prices list --own` shows their ids")
-            _delete(connection, [price_id])
+            _delete(connection, {price_id})
         return found
 
 
@@ -101,15 +103,8 @@ def _insert(connection: Connection, offer: Offer) -> int:
 
 
 def _delete(connection: Connection, ids: Iterable[int | None]) -> None:
-    for price_id in set(ids):
+    for price_id in ids:
         connection.execute(delete(PriceRow).where(PriceRow.id == price_id))
-
-
-def _refuse_clashes(offers: Sequence[Offer]) -> None:
-    for position, new in enumerate(offers):
-        for other in offers[:position]:
-            if clash(other, new):
-                raise RefusedError(_at_once(other, new))
 
 
 def _at_once(one: Offer, other: Offer) -> str:
