@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from costctl.config.settings import Settings
     from costctl.domain.gpu_models import GpuModels
     from costctl.domain.gpus import GpuReading
+    from costctl.domain.pricelists import PriceList
     from costctl.ledger.store import Ledger
 
 
@@ -104,3 +105,25 @@ def choose_from_book(settings: Settings, machine: Instance) -> Choice:
     own = [offer for offer in offers if offer.origin is Origin.OWN]
     listed = [offer for offer in offers if offer.origin is not Origin.OWN]
     return choose(machine, own=own, listed=listed, models=gpu_models(), now=datetime.now(UTC))
+
+
+def read_this_machine(settings: Settings) -> Instance:
+    """Return what decides on the price of this machine, whose GPUs are looked at now. Raises GpuError."""
+    from costctl.wiring.plan import find_gpus
+
+    gpus, _ = find_gpus(settings, find_home(os.environ))
+    readings = gpus.read()
+    gpus.release()
+    return this_machine(settings, readings)
+
+
+def fetch_price_lists(providers: Sequence[str], now: datetime) -> PriceList:
+    """Return today's prices of `providers` (of all, if none is named) from gpuhunt.
+
+    Raises:
+        MissingPieceError: gpuhunt is not installed.
+        CostctlError: it has none to give.
+    """
+    from costctl.adapters import gpuhunt
+
+    return gpuhunt.read_items(gpuhunt.query_gpuhunt(providers), models=gpu_models(), now=now)
