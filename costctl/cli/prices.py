@@ -107,14 +107,14 @@ def show(*, what: str, as_json: bool) -> None:
 
     now = datetime.now(UTC)
     offers = _book()
-    model = None
     found = [offer for offer in offers if _is_called(offer, what)]
-    if not found:
-        try:
-            model = book.gpu_models().named(what)
-        except BadValueError as error:
+    try:
+        model = book.gpu_models().named(what)
+        found = [offer for offer in offers if offer.gpu == model.name or offer in found]
+    except BadValueError as error:
+        model = None
+        if not found:
             raise BadValueError(f"{error}; nor is it an instance type or the number of an own price") from None
-        found = [offer for offer in offers if offer.gpu == model.name]
     found = ordered(found, "price")
     doubts = Doubts(offers, now)
     if as_json:

@@ -32,7 +32,9 @@ Examples:
 @click.option("--provider", metavar="NAME", help="Only where the machine is known to be rented from this provider.")
 @click.option("--instance-type", metavar="NAME", help="Only for this instance type.")
 @click.option("--region", metavar="NAME", help="Only in this region.")
-@click.option("--market", type=click.Choice(("on-demand", "spot")), default="on-demand", show_default=True)
+@click.option(
+    "--market", type=click.Choice(("on-demand", "spot")), default="on-demand", show_default=True, help="Terms."
+)
 @click.option("--from", "since", metavar="DATE", help="Valid from then on (a date is its 00:00 UTC); now if left out.")
 @click.option("--note", default="", help="A word to remember.")
 @click.option("--replace", is_flag=True, help="Replace an own price for the same machines from the same instant.")

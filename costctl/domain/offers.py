@@ -49,7 +49,7 @@ class Offer:
     """An hourly price of an instance with `gpu_count` GPUs; facts that it does not depend on, or leaves open, are None.
 
     `since` is the day of a list's or the catalog's price, or the instant from which an own price is valid; None is an
-    unknown date, of which `date_note` says what is known.
+    unknown date, which may be known not to lie before `not_before`.
     """
 
     gpu: str
@@ -62,7 +62,7 @@ class Offer:
     instance_type: str | None = None
     region: str | None = None
     since: datetime | None = None
-    date_note: str = ""
+    not_before: datetime | None = None
     source: str = ""
     note: str = ""
     id: int | None = None
@@ -97,7 +97,9 @@ class Offer:
     @property
     def day(self) -> str:
         """The day of the price, or that it is unknown."""
-        return f"{self.since:%Y-%m-%d}" if self.since else "date unknown"
+        if self.since is None:
+            return "date unknown" + (f" (not before {self.not_before:%Y-%m-%d})" if self.not_before else "")
+        return f"{self.since:%Y-%m-%d}"
 
     @property
     def place(self) -> str:
@@ -123,7 +125,7 @@ class Offer:
             micros_per_hour=self.micros_per_hour,
             currency=self.currency,
             source=f"{source} (assumed: {guesses})" if guesses else source,
-            dated=self.since or now,
+            dated=self.since or self.not_before or now,
         )
 
 
@@ -168,7 +170,10 @@ def to_micros(amount: Decimal) -> int:
 
 
 def newest_of_each(offers: Iterable[Offer]) -> list[Offer]:
-    """Return of offers with the same key the newest only, of equally new ones the imported; undated ones are oldest."""
+    """Return of offers with the same key the newest only, of equally new ones the imported.
+
+    Where a date is unknown, the earliest that it may be counts.
+    """
     newest: dict[tuple[str | int | None, ...], Offer] = {}
     for offer in offers:
         known = newest.get(offer.key)
@@ -178,7 +183,8 @@ def newest_of_each(offers: Iterable[Offer]) -> list[Offer]:
 
 
 def _rank(offer: Offer) -> tuple[float, bool]:
-    return (offer.since.timestamp() if offer.since else 0.0, offer.origin is not Origin.CATALOG)
+    dated = offer.since or offer.not_before
+    return (dated.timestamp() if dated else 0.0, offer.origin is not Origin.CATALOG)
 
 
 class Doubts:

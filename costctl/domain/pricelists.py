@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from costctl.domain.gpu_models import GpuModels
 
 FACTS = ("provider", "instance_type", "gpu", "gpu_count", "region", "market", "currency", "per_hour", "date")
-WORDS = ("date_note", "source", "note")
+WORDS = ("not_before", "source", "note")
 COLUMNS = FACTS + WORDS
 """The columns of costctl's own format; only gpu, currency and per_hour have to be there."""
 _REQUIRED = ("gpu", "currency", "per_hour")
@@ -221,7 +221,7 @@ def _catalog_offer(row: Mapping[str, str]) -> Offer:
         micros_per_hour=to_micros(read_amount(row["per_hour"])),
         origin=Origin.CATALOG,
         since=read_day(row["date"]) if row["date"] else None,
-        date_note=row["date_note"],
+        not_before=read_day(row["not_before"]) if row["not_before"] else None,
         source=row["source"],
         note=row["note"],
     )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from costctl.domain.sessions import Instance
 
 _FACTS = {"provider": "provider", "instance_type": "instance-type", "region": "region"}
+_ALL_FACTS = {**_FACTS, "market": "market"}
 
 
 class Basis(StrEnum):
@@ -32,11 +33,15 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """An offer that was looked at, and why it was or was not taken."""
+    """An offer that was looked at, and why it was or was not taken.
+
+    `against` says the same of all offers that fail alike, where `why` names what is different about this one.
+    """
 
     offer: Offer
     taken: bool
     why: str
+    against: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,23 +133,27 @@ def _judge_own(offer: Offer, machine: Instance, gpu: str, now: datetime) -> Cand
         unset = [words for fact, words in _FACTS.items() if getattr(offer, fact) and not getattr(machine, fact)]
         if unset:
             why = f"it is for one {unset[0]}, and this machine's {unset[0]} is not set"
-    return Candidate(offer=offer, taken=False, why=why or _differs(offer, machine))
+    return Candidate(offer=offer, taken=False, why=why) if why else _compared(offer, machine)
 
 
 def _judge_listed(offer: Offer, machine: Instance) -> Candidate:
-    why = "" if machine.provider else "this machine's provider is not set"
-    return Candidate(offer=offer, taken=False, why=why or _differs(offer, machine))
+    if not machine.provider:
+        return Candidate(offer=offer, taken=False, why="this machine's provider is not set")
+    return _compared(offer, machine)
 
 
-def _differs(offer: Offer, machine: Instance) -> str:
-    """Return how the offer is for another machine; nothing if it may be for this one."""
+def _compared(offer: Offer, machine: Instance) -> Candidate:
+    """Return the offer with how it is for another machine, without a word if it may be for this one."""
     if offer.gpu_count != machine.gpu_count:
-        return f"it is for {offer.gpu_count} GPU{'s' * (offer.gpu_count > 1)}, not {machine.gpu_count}"
-    for fact, words in (*_FACTS.items(), ("market", "market")):
+        count, against = offer.gpu_count, f"it is for another number of GPUs than {machine.gpu_count}"
+        why = f"it is for {count} GPU{'s' * (count > 1)}, not {machine.gpu_count}"
+        return Candidate(offer=offer, taken=False, why=why, against=against)
+    for fact, words in _ALL_FACTS.items():
         here, there = getattr(machine, fact), getattr(offer, fact)
         if not _compatible(here, there):
-            return f"it is for the {words} {there}, not {here}"
-    return ""
+            why, against = f"it is for the {words} {there}, not {here}", f"it is for another {words} than {here}"
+            return Candidate(offer=offer, taken=False, why=why, against=against)
+    return Candidate(offer=offer, taken=False, why="")
 
 
 def _compatible(one: str | None, other: str | None) -> bool:
@@ -214,15 +223,13 @@ def _differ(offers: Iterable[Offer]) -> bool:
 
 
 def _assumed(offer: Offer, machine: Instance) -> tuple[str, ...]:
-    facts = (*_FACTS.items(), ("market", "market"))
-    return tuple(words for fact, words in facts if getattr(offer, fact) and not getattr(machine, fact))
+    return tuple(words for fact, words in _ALL_FACTS.items() if getattr(offer, fact) and not getattr(machine, fact))
 
 
 def _told_apart_by(offers: Sequence[Offer], machine: Instance) -> str:
-    facts = (*_FACTS.items(), ("market", "market"))
     unset = [
         words
-        for fact, words in facts
+        for fact, words in _ALL_FACTS.items()
         if not getattr(machine, fact) and len({getattr(offer, fact) for offer in offers}) > 1
     ]
     return " and ".join(unset) or "an own price"
@@ -246,7 +253,7 @@ def _remarks(offer: Offer, assumed: Sequence[str], now: datetime) -> tuple[str, 
     remarks = [f"not set, so taken from the offer: {', '.join(assumed)}"] if assumed else []
     age = offer.age(now)
     if age is None:
-        remarks.append(f"the date of this price is unknown ({offer.date_note or 'nothing is known of it'})")
+        remarks.append(f"the age of this price is unknown: {offer.day}")
     elif age > OLD_AFTER:
         remarks.append(f"this price is {age.days} days old: check it, and set the right one with `costctl prices set`")
     return tuple(remarks)

@@ -85,7 +85,7 @@ def _offer(offer: Offer, now: datetime) -> dict[str, Any]:
         "per_hour": format_amount(offer.micros_per_hour),
         "date": _instant(offer.since) if offer.since else None,
         "age_days": None if age is None else age.days,
-        "date_note": offer.date_note,
+        "not_before": _instant(offer.not_before) if offer.not_before else None,
         "source": offer.source,
         "note": offer.note,
     }

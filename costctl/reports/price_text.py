@@ -93,7 +93,8 @@ def _candidate_lines(candidates: Sequence[Candidate], doubts: Doubts, now: datet
         kind = ", ".join(_own(one.offer)) or "catalog"
         what = f"{kind}, {one.offer.place}, {_gpus(one.offer)}, {one.offer.amount} of {one.offer.day}"
         yield _clean(f"{'taken' if one.taken else 'not taken'}: {what} ({words}): {one.why}")
-    for why, count in Counter(one.why for one in candidates if one not in single).most_common():
+    rest = [one for one in candidates if one not in single]
+    for why, count in Counter(one.against or one.why for one in rest).most_common():
         yield _clean(f"not taken: {count} offer{'s' * (count > 1)} of this GPU: {why}")
 
 
