@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from costctl.domain.matching import ALL_FACTS, Candidate, judge_listed, judge_own
 from costctl.domain.money import Price, format_amount
 from costctl.domain.offers import OLD_AFTER, Market, Offer, newest_of_each
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from costctl.domain.gpu_models import GpuModels
     from costctl.domain.sessions import Instance
-
-_FACTS = {"provider": "provider", "instance_type": "instance-type", "region": "region"}
-_ALL_FACTS = {**_FACTS, "market": "market"}
 
 
 class Basis(StrEnum):
@@ -29,19 +26,6 @@ class Basis(StrEnum):
     LIST = "list"
     CATALOG = "catalog"
     UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Candidate:
-    """An offer that was looked at, and why it was or was not taken.
-
-    `against` says the same of all offers that fail alike, where `why` names what is different about this one.
-    """
-
-    offer: Offer
-    taken: bool
-    why: str
-    against: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,72 +76,16 @@ def choose(
         return Choice(basis=Basis.UNKNOWN, price=None, reason="no GPU of this machine is known, so no offer matches it")
     model = models.by_nvml_name(machine.gpu)
     gpu = (model.name if model else machine.gpu).casefold()
-    judged = [_judge_own(offer, machine, gpu, now) for offer in own]
+    judged = [judge_own(offer, machine, gpu, now) for offer in own]
     choice = _choose_own(judged, machine, now)
     if choice is not None:
         return choice
     of_this_gpu = [offer for offer in newest_of_each(listed) if offer.gpu.casefold() == gpu]
-    judged += [_judge_listed(offer, machine) for offer in of_this_gpu]
+    judged += [judge_listed(offer, machine) for offer in of_this_gpu]
     if model is None and not of_this_gpu:
         reason = f"{machine.gpu!r} is in no price list, and costctl knows no other name of it"
         return Choice(basis=Basis.UNKNOWN, price=None, reason=reason, candidates=tuple(judged))
     return _choose_listed(judged, machine, now)
-
-
-def clashes(new: Sequence[Offer], known: Iterable[Offer]) -> Iterator[tuple[Offer, Offer]]:
-    """Yield each known price with a new one that would hold for the same machine from the same instant, equally narrow.
-
-    A new price is known to those after it.
-    """
-    rivals: defaultdict[tuple[object, ...], list[Offer]] = defaultdict(list)
-    for offer in known:
-        rivals[_width(offer)].append(offer)
-    for offer in new:
-        for rival in rivals[_width(offer)]:
-            if all(_compatible(getattr(offer, fact), getattr(rival, fact)) for fact in _FACTS):
-                yield rival, offer
-        rivals[_width(offer)].append(offer)
-
-
-def _width(offer: Offer) -> tuple[object, ...]:
-    return (offer.since, offer.gpu.casefold(), offer.gpu_count, offer.market, offer.stated_facts)
-
-
-def _judge_own(offer: Offer, machine: Instance, gpu: str, now: datetime) -> Candidate:
-    why = ""
-    if offer.gpu.casefold() != gpu:
-        why = f"it is for the GPU {offer.gpu}"
-    elif offer.since is not None and offer.since > now:
-        why = f"it is valid only from {offer.day}"
-    else:
-        unset = [words for fact, words in _FACTS.items() if getattr(offer, fact) and not getattr(machine, fact)]
-        if unset:
-            why = f"it is for one {unset[0]}, and this machine's {unset[0]} is not set"
-    return Candidate(offer=offer, taken=False, why=why) if why else _compared(offer, machine)
-
-
-def _judge_listed(offer: Offer, machine: Instance) -> Candidate:
-    if not machine.provider:
-        return Candidate(offer=offer, taken=False, why="this machine's provider is not set")
-    return _compared(offer, machine)
-
-
-def _compared(offer: Offer, machine: Instance) -> Candidate:
-    """Return the offer with how it is for another machine, without a word if it may be for this one."""
-    if offer.gpu_count != machine.gpu_count:
-        count, against = offer.gpu_count, f"it is for another number of GPUs than {machine.gpu_count}"
-        why = f"it is for {count} GPU{'s' * (count > 1)}, not {machine.gpu_count}"
-        return Candidate(offer=offer, taken=False, why=why, against=against)
-    for fact, words in _ALL_FACTS.items():
-        here, there = getattr(machine, fact), getattr(offer, fact)
-        if not _compatible(here, there):
-            why, against = f"it is for the {words} {there}, not {here}", f"it is for another {words} than {here}"
-            return Candidate(offer=offer, taken=False, why=why, against=against)
-    return Candidate(offer=offer, taken=False, why="")
-
-
-def _compatible(one: str | None, other: str | None) -> bool:
-    return one is None or other is None or one.casefold() == other.casefold()
 
 
 def _choose_own(judged: Sequence[Candidate], machine: Instance, now: datetime) -> Choice | None:
@@ -223,13 +151,13 @@ def _differ(offers: Iterable[Offer]) -> bool:
 
 
 def _assumed(offer: Offer, machine: Instance) -> tuple[str, ...]:
-    return tuple(words for fact, words in _ALL_FACTS.items() if getattr(offer, fact) and not getattr(machine, fact))
+    return tuple(words for fact, words in ALL_FACTS.items() if getattr(offer, fact) and not getattr(machine, fact))
 
 
 def _told_apart_by(offers: Sequence[Offer], machine: Instance) -> str:
     unset = [
         words
-        for fact, words in _ALL_FACTS.items()
+        for fact, words in ALL_FACTS.items()
         if not getattr(machine, fact) and len({getattr(offer, fact) for offer in offers}) > 1
     ]
     return " and ".join(unset) or "an own price"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select
 
+from costctl.domain.matching import clashes
 from costctl.domain.offers import Market, Offer, Origin
-from costctl.domain.prices import clashes
 from costctl.errors import LedgerError, RefusedError
 from costctl.ledger.schema import PriceRow
 from costctl.ledger.transactions import Transactions

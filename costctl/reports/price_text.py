@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from costctl.domain.gpu_models import GpuModel, GpuModels
+    from costctl.domain.matching import Candidate
     from costctl.domain.offers import Doubts, Offer
-    from costctl.domain.prices import Candidate, Choice
+    from costctl.domain.prices import Choice
     from costctl.domain.sessions import Instance
 
 _HEADINGS = ("provider", "type", "GPU", "region", "market", ">price", "date", ">age", "")
@@ -41,9 +42,7 @@ def offer_lines(offers: Iterable[Offer], doubts: Doubts, now: datetime) -> Itera
 def offer_in_full(offer: Offer, doubts: Doubts, now: datetime) -> Iterator[str]:
     """Yield all that is known of one offer."""
     yield _clean(f"{offer.amount}  {offer.place}, {_gpus(offer)}")
-    date = (
-        f"{offer.day}, {_age(offer, now)} old" if offer.since else f"unknown ({offer.date_note or 'no more is known'})"
-    )
+    date = f"{offer.day}, {_age(offer, now)} old" if offer.since else offer.day
     number = f", number {offer.id}" if offer.id is not None else ""
     facts = {
         "date": date,
@@ -89,10 +88,12 @@ def _candidate_lines(candidates: Sequence[Candidate], doubts: Doubts, now: datet
     """Yield own prices and the offer that was taken one by one, the others counted by what spoke against them."""
     single = [one for one in candidates if one.taken or one.offer.origin == "own"]
     for one in single:
-        words = ", ".join([f"{_age(one.offer, now)} old", *doubts.about(one.offer)])
+        words = ", ".join(
+            [one.offer.day, *([_age(one.offer, now)] if one.offer.since else []), *doubts.about(one.offer)]
+        )
         kind = ", ".join(_own(one.offer)) or "catalog"
-        what = f"{kind}, {one.offer.place}, {_gpus(one.offer)}, {one.offer.amount} of {one.offer.day}"
-        yield _clean(f"{'taken' if one.taken else 'not taken'}: {what} ({words}): {one.why}")
+        what = f"{kind}, {one.offer.place}, {_gpus(one.offer)}, {one.offer.amount} ({words})"
+        yield _clean(f"{'taken' if one.taken else 'not taken'}: {what}: {one.why}")
     rest = [one for one in candidates if one not in single]
     for why, count in Counter(one.against or one.why for one in rest).most_common():
         yield _clean(f"not taken: {count} offer{'s' * (count > 1)} of this GPU: {why}")
