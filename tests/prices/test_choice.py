@@ -48,9 +48,13 @@ def test_without_an_own_price_the_catalog_is_asked(pick):
 
 
 def test_a_newer_imported_list_comes_before_the_catalog(pick, shipped, offer):
-    newer = offer(origin=Origin.LIST, source="gpuhunt", since=datetime(2026, 11, 1, tzinfo=UTC), currency="USD", **(
-        AT_AWS | {"market": Market.ON_DEMAND}
-    ))  # fmt: skip
+    newer = offer(
+        origin=Origin.LIST,
+        source="gpuhunt",
+        since=datetime(2026, 11, 1, tzinfo=UTC),
+        currency="USD",
+        **(AT_AWS | {"market": Market.ON_DEMAND}),
+    )
     choice = pick(machine(**AT_AWS), listed=[*shipped, newer])
     assert (choice.basis, choice.offer) == (Basis.LIST, newer)
 
