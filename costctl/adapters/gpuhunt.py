@@ -6,6 +6,7 @@ min_gpu_count=..., gpu_vendor=...)` and the attributes of its catalog items.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter, defaultdict
 from decimal import Decimal
@@ -54,6 +55,10 @@ def query_gpuhunt(providers: Sequence[str]) -> list[Item]:
         import gpuhunt  # noqa: PLC0415 - an extra
     except ImportError:
         raise MissingPieceError("the refresh needs gpuhunt: pip install 'costctl[gpuhunt]'") from None
+    # It logs tracebacks of each cloud that it cannot reach; what matters of them is in the error at the end.
+    log = logging.getLogger("gpuhunt")
+    log.addHandler(logging.NullHandler())
+    log.propagate = False
     theirs = {ours: name for name, ours in _PROVIDERS.items()}
     named = [theirs.get(provider, provider) for provider in providers] or None
     return ask_gpuhunt(gpuhunt, named)
