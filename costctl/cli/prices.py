@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 _MARKETS = click.Choice(("on-demand", "spot"))
 _SHOWN_AT_ONCE = 50
+_EPILOG = """\b
+Examples:
+  costctl prices list --gpu L4 --max-price '0.6 USD/h'
+  costctl prices set '1.8 CNY/h' --gpu T4
+  costctl prices explain
+"""
 _LIST_EPILOG = """\b
 Examples:
   costctl prices list --gpu T4 --gpu L4 --gpu-count 1 --market on-demand
@@ -30,7 +36,7 @@ Examples:
 """
 
 
-@click.group()
+@click.group(epilog=_EPILOG)
 def prices() -> None:
     """Look up prices of GPU machines, set your own, and see which one a machine gets.
 

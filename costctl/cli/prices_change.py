@@ -96,7 +96,7 @@ def set_(
     )
 
 
-@click.command()
+@click.command(epilog="\b\nExamples:\n  costctl prices list --own\n  costctl prices remove 3")
 @click.argument("number", type=int)
 def remove(*, number: int) -> None:
     """Take away an own price (or a line of an imported list) by its number. Sessions keep their prices."""
@@ -171,7 +171,7 @@ def import_(
             click.echo(f"{len(found.offers)} own prices imported")
 
 
-@click.command()
+@click.command(epilog="\b\nExamples:\n  costctl prices refresh\n  costctl prices refresh --provider aws --provider gcp")
 @click.option("--provider", "providers", multiple=True, metavar="NAME", help="Only of this provider; repeatable.")
 def refresh(*, providers: tuple[str, ...]) -> None:
     """Fetch today's prices through gpuhunt (an extra: pip install 'costctl[gpuhunt]'); needs the network.
