@@ -179,6 +179,7 @@ def read_micros(text: str, *, currency: str, gpu_count: int) -> int:
 
 def _own_offer(row: Mapping[str, str], *, models: GpuModels, since: datetime | None, any_gpu: bool) -> Offer:
     count, currency = read_count(row.get("gpu_count", "")), row["currency"].upper()
+    day = row.get("date") or row.get("not_before")  # of an unknown date the earliest: nothing looks fresher than it is
     return Offer(
         provider=row.get("provider") or None,
         instance_type=row.get("instance_type") or None,
@@ -189,7 +190,7 @@ def _own_offer(row: Mapping[str, str], *, models: GpuModels, since: datetime | N
         currency=currency,
         micros_per_hour=read_micros(row["per_hour"], currency=currency, gpu_count=count),
         origin=Origin.OWN,
-        since=read_day(row["date"]) if row.get("date") else since,
+        since=read_day(day) if day else since,
         source=row.get("source", ""),
         note=row.get("note", ""),
     )
