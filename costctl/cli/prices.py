@@ -86,8 +86,7 @@ def list_(*, sort: str, limit: int, everything: bool, form: str | None, **filter
     if form:
         from costctl.reports import price_documents
 
-        write = price_documents.offers_json if form == "json" else price_documents.offers_csv
-        click.echo(write(found, doubts, now), nl=False)
+        click.echo(price_documents.WRITERS[form](found, doubts, now), nl=False)
         return
     from costctl.reports import price_text
 
@@ -100,8 +99,9 @@ def list_(*, sort: str, limit: int, everything: bool, form: str | None, **filter
 
 @prices.command(epilog="\b\nExamples:\n  costctl prices show g4dn.xlarge\n  costctl prices show L4 --json")
 @click.argument("what")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
-def show(*, what: str, as_json: bool) -> None:
+@click.option("--json", "form", flag_value="json", help="Print a JSON list.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV that `prices import` takes.")
+def show(*, what: str, form: str | None) -> None:
     """Show all that is known of the prices of WHAT: an instance type, a GPU, or the number of an own price."""
     from datetime import UTC, datetime
 
@@ -123,8 +123,8 @@ def show(*, what: str, as_json: bool) -> None:
             raise BadValueError(f"{error}; nor is it an instance type or the number of an own price") from None
     found = ordered(found, "price")
     doubts = Doubts(offers, now)
-    if as_json:
-        click.echo(price_documents.offers_json(found, doubts, now), nl=False)
+    if form:
+        click.echo(price_documents.WRITERS[form](found, doubts, now), nl=False)
         return
     for line in price_text.model_lines(model) if model else ():
         click.echo(line)

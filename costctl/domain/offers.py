@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -156,11 +156,8 @@ def read_amount(text: str) -> Decimal:
     Raises:
         BadValueError: it is none.
     """
-    try:
-        if _NUMBER.fullmatch(text.strip()) or text.strip().lower().lstrip("+-") in {"nan", "inf", "infinity"}:
-            return Decimal(text.strip())
-    except InvalidOperation:
-        pass
+    if _NUMBER.fullmatch(text.strip()) or text.strip().lower().lstrip("+-") in {"nan", "inf", "infinity"}:
+        return Decimal(text.strip())
     raise BadValueError(f"{text.strip()!r} is not a number: write prices like 0.526")
 
 

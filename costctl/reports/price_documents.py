@@ -40,6 +40,9 @@ def offers_csv(offers: Iterable[Offer], doubts: Doubts, now: datetime) -> str:
     return text.getvalue()
 
 
+WRITERS = {"json": offers_json, "csv": offers_csv}
+
+
 def choice_json(choice: Choice, machine: Instance, now: datetime) -> str:
     """Return which price a machine gets and why, with every offer that was looked at."""
     price = choice.price

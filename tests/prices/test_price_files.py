@@ -47,6 +47,8 @@ def test_what_is_no_text_is_refused():
         decode(b"x", "klingon")
     with pytest.raises(BadValueError, match="not utf-8 text"):
         decode(b"PK\x03\x04\xff\xfe")
+    with pytest.raises(BadValueError, match="NUL characters: say which it is, like --encoding"):
+        decode("gpu".encode("utf-16-le"))
     with pytest.raises(BadValueError, match="not utf-16 text"):
         decode(b"\xff\xfeabc")
     with pytest.raises(BadValueError, match="not ascii text"):
@@ -116,6 +118,15 @@ def test_a_bad_line_is_named_with_its_number(models, line, words):
     (problem,) = found.problems
     assert str(problem).startswith("line 3: ") or "beyond" in words
     assert words in str(problem)
+
+
+def test_a_market_that_is_none_is_named(models):
+    found = read("gpu,currency,per_hour,market\nT4,CNY,1.8,grey\n", models)
+    assert str(found.problems[0]) == "line 2: 'grey' is not a market: on-demand or spot"
+
+
+def test_skypilots_words_are_not_looked_for_where_there_is_no_table():
+    assert not is_skypilot("")
 
 
 def test_unknown_gpus_are_taken_when_that_is_wanted(models):

@@ -196,6 +196,18 @@ def test_a_file_with_bad_lines_is_refused_whole(run, file):
     assert [one["gpu"] for one in listed(run, "--own")] == ["T4", "L4"]
 
 
+def test_many_bad_lines_are_not_all_printed(run, file):
+    path = file("gpu,currency,per_hour\n" + "T4,CNY,0\n" * 30)
+    lines = CliRunner().invoke(cli, ["prices", "import", path]).stderr.splitlines()
+    assert (len(lines), lines[-1]) == (21, "and 10 more")
+
+
+def test_a_home_that_cannot_be_made_is_one_line(run, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("COSTCTL_HOME", str(tmp_path / "file" / "home"))
+    assert "set COSTCTL_HOME" in run("set", "1 CNY/h", "--gpu", "T4", error=CostctlError)
+
+
 def test_two_prices_at_once_in_a_file_are_refused_whole(run, file):
     path = file("gpu,currency,per_hour,date\nL4,CNY,2,\nT4,CNY,1.8,2026-01-05\nT4,CNY,1.9,2026-01-05\n")
     assert "two own prices would hold at once" in run("import", path, error=RefusedError)
@@ -247,6 +259,9 @@ def test_show_says_all_that_is_known(run):
     output = run("show", "g6.xlarge")
     assert "source  aws/karpenter-provider-aws" in output
     assert "note    median of" in output
+    assert len(list(csv.DictReader(io.StringIO(run("show", "g6.xlarge", "--csv"))))) == len(
+        json.loads(run("show", "g6.xlarge", "--json"))
+    )
     gpu = run("show", "L4")
     assert gpu.startswith("L4: 24 GiB, 300 GB/s, 72 W\n")
     assert "reference-cn l4 cn on-demand" in gpu
