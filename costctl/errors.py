@@ -10,6 +10,8 @@ The tree, with exit codes::
     │   ├── DaemonRunningError   1  a second daemon in the same home
     │   └── DaemonNotRunningError 1
     ├── LedgerError              1
+    │   ├── LedgerMissingError   1  there is none yet
+    │   ├── LedgerOlderError     1  written by an older costctl, and only to be read
     │   ├── LedgerTooNewError    1  written by a newer costctl
     │   └── LedgerUnavailableError 1  cannot be read or written now: locked, full, read-only, gone
     ├── EngineUnreadableError    1  the engine does not say how it is
@@ -61,6 +63,14 @@ class DaemonNotRunningError(DaemonError):
 
 class LedgerError(CostctlError):
     """The ledger cannot be used."""
+
+
+class LedgerMissingError(LedgerError):
+    """There is no ledger yet."""
+
+
+class LedgerOlderError(LedgerError):
+    """The ledger was written by an older costctl, and must be migrated before it can be read."""
 
 
 class LedgerTooNewError(LedgerError):

@@ -1,4 +1,4 @@
-"""Find the files that ship with costctl: migrations and templates."""
+"""Find the files that ship with costctl: the catalog, migrations and templates."""
 
 from __future__ import annotations
 

@@ -37,7 +37,9 @@ def test_the_readme_was_searched():
     assert len(commands()) >= 8
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "DESIGN.md", "benchmarks/README.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", "DESIGN.md", "benchmarks/README.md", "catalog/README.md"]
+)
 def test_links_lead_somewhere(document):
     folder = (CHECKOUT / document).parent
     for target in re.findall(r"\]\(([^)#:]+)\)", (CHECKOUT / document).read_text()):

@@ -62,6 +62,12 @@ def test_the_wheel_migrates_an_empty_ledger(python, tmp_path):
     assert [session["end_reason"] for session in sessions] == ["idle"]
 
 
+def test_the_wheel_has_the_price_catalog(python, tmp_path):
+    prices = json.loads(costctl(python, tmp_path, "prices", "list", "--provider", "reference-cn", "--json").stdout)
+
+    assert [price["per_hour"] for price in prices] == ["1.80", "2.50", "3.00", "12.00"]
+
+
 def costctl_folder(python, cwd):
     program = "import costctl; print(costctl.__file__)"
     found = subprocess.run([python, "-c", program], cwd=cwd, check=True, capture_output=True, text=True)

@@ -16,6 +16,7 @@ COMMANDS = {
     "stop": "Stop the daemon, or only its engine.",
     "sessions": "List the billed sessions.",
     "report": "Show what a month cost, and how much of it was wasted.",
+    "prices": "Look up prices, set your own, explain which one a machine gets.",
     "logs": "Show the engine's log.",
     "config": "Show the settings and where each comes from.",
     "demo": "See it all once, with a simulated engine; nothing is powered off.",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from costctl.config.home import expand_user
 from costctl.domain.durations import parse_duration, parse_window
+from costctl.domain.offers import Market
 from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "Qwen/Qwen3-1.7B"
 ENGINES = ("auto", "vllm", "command", "sim")
 GPUS = ("auto", "nvml", "sim", "none")
+MARKETS = tuple(market.value for market in Market)
 _SIZE = re.compile(r"(\d{1,15})\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
 _INTEGER = re.compile(r"[0-9]{1,15}")
 _SIZE_UNITS = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -48,6 +50,10 @@ class Settings:
     grace: float
     unreadable_cap: float
     price: Price | None
+    provider: str | None
+    instance_type: str | None
+    region: str | None
+    market: str | None
     billing_starts: str
     eager: bool
     start_timeout: float
@@ -180,6 +186,10 @@ def _on_idle(value: Any) -> str:
     if text in {"exit", "unload", "poweroff"} or any(command[:1]):
         return text
     raise BadValueError(f"{value!r} is none of exit, unload, poweroff, or 'command: PROGRAM ARGS'")
+
+
+def _market(value: Any) -> str | None:
+    return None if value is None else _one_of(*MARKETS)(value)
 
 
 def _health_path(value: Any) -> str:
@@ -366,7 +376,39 @@ SETTINGS: tuple[Setting, ...] = (
         read=_as_given,
         default=None,
         metavar="'1.8 CNY/h'",
-        help="What an hour of this machine costs.",
+        help="What an hour of this machine costs; left out, the price book is asked (`costctl prices explain`).",
+        group="money",
+    ),
+    Setting(
+        name="provider",
+        read=_optional_text,
+        default=None,
+        metavar="NAME",
+        help="Whom this machine is rented from, as price lists call it: aws, gcp, azure, runpod, ...",
+        group="money",
+    ),
+    Setting(
+        name="instance-type",
+        read=_optional_text,
+        default=None,
+        metavar="NAME",
+        help="What the provider calls this kind of machine, like g4dn.xlarge.",
+        group="money",
+    ),
+    Setting(
+        name="region",
+        read=_optional_text,
+        default=None,
+        metavar="NAME",
+        help="Where it is, as the provider calls it.",
+        group="money",
+    ),
+    Setting(
+        name="market",
+        read=_market,
+        default=None,
+        metavar="on-demand|spot",
+        help="On which terms it is rented.",
         group="money",
     ),
     Setting(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, text
 
 from costctl import resources
-from costctl.errors import LedgerError, LedgerTooNewError
+from costctl.errors import LedgerError, LedgerMissingError, LedgerOlderError, LedgerTooNewError
 from costctl.ledger.schema import REVISION, Base
 
 if TYPE_CHECKING:
@@ -48,17 +48,19 @@ def require_current(database: Database) -> None:
     """Refuse a ledger that cannot be read as it is.
 
     Raises:
+        LedgerMissingError: there is none yet.
+        LedgerOlderError: an older costctl wrote it.
         LedgerTooNewError: a newer costctl wrote it.
-        LedgerError: there is none yet, it is an older costctl's, or something else.
+        LedgerError: it is something else.
     """
     if database.path and not database.path.exists():
-        raise LedgerError(_none_yet(database.name))
+        raise LedgerMissingError(_none_yet(database.name))
     found = _find(database)
     if found is None:
-        raise LedgerError(_none_yet(database.name))
+        raise LedgerMissingError(_none_yet(database.name))
     _refuse_newer(database, found, REVISION)
     if found != REVISION:
-        raise LedgerError(
+        raise LedgerOlderError(
             f"the ledger {database.name} is an older costctl's (revision {found}): "
             "run `costctl serve` once to bring it up to date"
         )

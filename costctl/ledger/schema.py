@@ -16,7 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest revision in `migrations/versions`, which are numbered: a greater one is from a newer costctl."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -188,3 +188,23 @@ class DecisionRow(Base):
     reason: Mapped[str]
     signals: Mapped[dict[str, Any]] = mapped_column(Json)
     acted: Mapped[bool]
+
+
+class PriceRow(Base):
+    """An own price from an instant on, or a line of an imported price list (`origin`)."""
+
+    __tablename__ = "prices"
+
+    id: Mapped[Id]
+    origin: Mapped[str]
+    provider: Mapped[str | None]
+    instance_type: Mapped[str | None]
+    gpu: Mapped[str]
+    gpu_count: Mapped[int]
+    region: Mapped[str | None]
+    market: Mapped[str]
+    currency: Mapped[str]
+    micros_per_hour: Mapped[int]
+    valid_from: Mapped[datetime]
+    source: Mapped[str]
+    note: Mapped[str]

@@ -37,6 +37,7 @@ from costctl.daemon.suspension import Suspensions
 from costctl.domain.policy import IdlePolicy
 from costctl.ledger.store import Ledger
 from costctl.ledger.writer import LedgerWriter
+from costctl.wiring.prices import as_rented
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,10 +94,12 @@ def _open_session(plan: Plan, ledger: Ledger, clock: Clock) -> Opening:
     power_on = read_power_on(clock.now())
     opening = open_session(
         ledger,
-        instance=read_instance(plan.home.identity, gpu=names[0] if names else None, gpu_count=len(names)),
+        instance=as_rented(
+            read_instance(plan.home.identity, gpu=names[0] if names else None, gpu_count=len(names)), plan.settings
+        ),
         key=power_on.key,
         billed_since=power_on.started_at if _billed_from_boot(plan.settings) else None,
-        price=plan.settings.price,
+        price=plan.price.price,
         clock=clock,
     )
     for remark in opening.remarks:

@@ -15,6 +15,7 @@ from costctl.adapters.instances.actions import EndDaemon, PowerOff, RunCommand, 
 from costctl.daemon.frontdoor.keys import ApiKeys
 from costctl.domain.durations import format_duration
 from costctl.errors import BadValueError, GpuError, MissingPieceError, RefusedError
+from costctl.wiring.prices import choose_price, this_machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from costctl.config.home import Home
     from costctl.config.settings import Settings
     from costctl.domain.gpus import GpuReading
+    from costctl.domain.prices import Choice
     from costctl.ports import Engine, Gpus, InstanceAction
 
 
@@ -37,6 +39,7 @@ class Plan:
     engine: Engine
     action: InstanceAction | None
     keys: ApiKeys
+    price: Choice
     remarks: tuple[str, ...]
 
     def lines(self) -> list[str]:
@@ -47,7 +50,7 @@ class Plan:
             f"costctl {__version__}: {self.engine.kind} engine for {self.engine.model}, GPU: {gpu}",
             "the engine starts now" if settings.eager else "the engine starts when the first request comes",
             self._ending(),
-            f"price: {settings.price or 'unknown, so no cost can be told (--price AMOUNT CURRENCY/h)'}",
+            f"price: {_price_in_words(self.price)}",
         ]
         if not self.keys and not _is_loopback(settings.host):
             lines.append(f"WARNING: everybody who reaches {settings.host}:{settings.port} can use this GPU (--no-auth)")
@@ -74,7 +77,7 @@ def make_plan(settings: Settings, home: Home) -> Plan:
             f"--host {settings.host} lets others in, but no API key is set: "
             "give --api-key-file, or --no-auth to let everybody in"
         )
-    gpus, remarks = _gpus(settings, home)
+    gpus, remarks = find_gpus(settings, home)
     readings = gpus.read()
     gpus.release()
     return Plan(
@@ -85,11 +88,13 @@ def make_plan(settings: Settings, home: Home) -> Plan:
         engine=_engine(settings, home, readings),
         action=_action(settings.on_idle),
         keys=keys,
+        price=choose_price(settings, this_machine(settings, readings)),
         remarks=remarks,
     )
 
 
-def _gpus(settings: Settings, home: Home) -> tuple[Gpus, tuple[str, ...]]:
+def find_gpus(settings: Settings, home: Home) -> tuple[Gpus, tuple[str, ...]]:
+    """Return the GPUs to watch, and what is worth saying. Raises GpuError."""
     if settings.gpu.startswith("sim"):
         return SimulatedGpus(_claims_folder(home), settings.gpu.partition(":")[2] or "A10G"), ()
     if settings.gpu == "none":
@@ -167,6 +172,13 @@ def _keys_in(file: Path | None) -> list[str]:
     if not keys:
         raise BadValueError(f"there is no API key in {file}")
     return keys
+
+
+def _price_in_words(choice: Choice) -> str:
+    if choice.price is None:
+        return f"unknown, so no cost can be told ({choice.reason}); `costctl prices explain` says more"
+    remarks = "".join(f"; {remark}" for remark in choice.remarks)
+    return f"{choice.price} ({choice.price.source}{remarks})"
 
 
 def _is_loopback(host: str) -> bool:
