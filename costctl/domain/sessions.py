@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from costctl.domain.billing import PowerOn, bill
 from costctl.domain.money import Price, accrued
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime, timedelta
+
+    from costctl.domain.billing import Bill
+    from costctl.domain.rules import BillingRule
 
 
 class Phase(StrEnum):
@@ -82,6 +86,8 @@ class Session:
     end_reason: EndReason | None
     price: Price | None
     phases: tuple[PhaseSpan, ...] = field(default=())
+    rule: BillingRule | None = None
+    """How its provider bills it; None is by the exact time."""
 
     def __post_init__(self) -> None:
         if None in {self.started_at.tzinfo, self.known_until.tzinfo}:
@@ -101,9 +107,15 @@ class Session:
         """Return what [start, end) of this session cost in micro-units (all of it by default), None if unpriced."""
         if self.price is None:
             return None
+        if self.rule is not None:
+            return self.bill(self.price, self.rule).between(start, end)
         begin = self._elapsed_at(start or self.started_at)
         finish = self._elapsed_at(end or self.known_until)
         return accrued(self.price, finish) - accrued(self.price, begin)
+
+    def bill(self, price: Price, rule: BillingRule, released_at: datetime | None = None) -> Bill:
+        """Return what this session costs at `price` by `rule`, as far as it is known."""
+        return bill(PowerOn.at(price, self.started_at, self.known_until, released_at), rule)
 
     def spans(self, start: datetime | None = None, end: datetime | None = None) -> Iterator[PhaseSpan]:
         """Yield the phases, clipped to [start, end), leaving out what lies outside."""
