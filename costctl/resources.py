@@ -1,4 +1,4 @@
-"""Find the files that ship with costctl: migrations and templates."""
+"""Find the files that ship with costctl: migrations, templates, the catalog."""
 
 from __future__ import annotations
 

@@ -21,6 +21,8 @@ ENGINES = ("auto", "vllm", "command", "sim")
 GPUS = ("auto", "nvml", "sim", "none")
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
 _SIZE_UNITS = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+TABLES = ("billing", "standing")
+"""What else may stand in the file: tables, read by those who need them (`config/billing.py`)."""
 _HIGHEST_PORT = 65_535
 
 
@@ -46,6 +48,7 @@ class Settings:
     unreadable_cap: float
     price: Price | None
     billing_starts: str
+    billing_rule: str | None
     eager: bool
     start_timeout: float
     drain_timeout: float
@@ -360,6 +363,14 @@ SETTINGS: tuple[Setting, ...] = (
         default="auto",
         metavar="auto|boot|serve",
         help="When billing starts: at the machine's boot, or (auto with a simulated GPU) when the daemon starts.",
+        group="money",
+    ),
+    Setting(
+        name="billing-rule",
+        read=_optional_text,
+        default=None,
+        metavar="NAME",
+        help="How the provider bills, by a name from `costctl billing rules`; for reports.",
         group="money",
     ),
     Setting(

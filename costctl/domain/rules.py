@@ -31,6 +31,8 @@ class Evidence:
     note: str = ""
     storage_when_stopped: str = ""
     self_shutdown: str = ""
+    changed_at: str = ""
+    """Where a person changed or made the rule."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

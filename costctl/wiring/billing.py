@@ -1,0 +1,42 @@
+"""The billing rules and standing charges of this process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from costctl.config.billing import read_billing
+from costctl.domain.rules import EXACT, rule_for
+from costctl.wiring import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from costctl.domain.rules import BillingRule
+    from costctl.domain.sessions import Instance, Session
+    from costctl.domain.standing import StandingCharge
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Billing:
+    """All rules, the one that was chosen for every session, and what is paid besides."""
+
+    rules: Mapping[str, BillingRule]
+    standing: tuple[StandingCharge, ...]
+    chosen: str | None
+
+    def rule_for(self, instance: Instance) -> BillingRule:
+        """Return the rule for `instance`. Raises BadValueError."""
+        return rule_for(instance, self.rules, self.chosen)
+
+    def apply(self, session: Session) -> Session:
+        """Return `session` so that it costs what its provider bills. Raises BadValueError."""
+        rule = self.rule_for(session.instance)
+        return session if rule == EXACT else replace(session, rule=rule)
+
+
+def load_billing(chosen: str | None = None) -> Billing:
+    """Return rules and charges as configured, or with the rule called `chosen` for all. Raises BadValueError."""
+    resolved = load_settings({"billing-rule": chosen})
+    found = read_billing(resolved.file)
+    return Billing(rules=found.rules, standing=found.standing, chosen=resolved.settings.billing_rule)
