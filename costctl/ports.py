@@ -28,6 +28,10 @@ class Clock(Protocol):
         """Return seconds that never step back and stand still while the machine is suspended."""
         ...
 
+    def suspended_s(self) -> float:
+        """Return for how many seconds the machine has been suspended since its boot."""
+        ...
+
     async def sleep(self, seconds: float) -> None:
         """Let `seconds` pass."""
         ...

@@ -18,6 +18,10 @@ class SystemClock:
         """Return CLOCK_MONOTONIC, which stands still while the machine is suspended."""
         return time.monotonic()
 
+    def suspended_s(self) -> float:
+        """Return how long the machine has been suspended since its boot."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+
     async def sleep(self, seconds: float) -> None:
         """Let `seconds` pass."""
         await asyncio.sleep(seconds)

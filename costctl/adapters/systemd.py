@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
 
 
 class ServiceManager:
-    """The service manager that started us, if any; without one every call does nothing."""
+    """The service manager that started us, if any; without one every call does nothing.
 
-    def __init__(self) -> None:
-        address = os.environ.pop("NOTIFY_SOCKET", "")  # not for the engine's processes
+    Its variables are taken out of `environ`: they are not for the engine's processes.
+    """
+
+    def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
+        address = environ.pop("NOTIFY_SOCKET", "")
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
-        asked = os.environ.pop("WATCHDOG_USEC", "")
+        asked = environ.pop("WATCHDOG_USEC", "")
         self.watchdog_s = int(asked) / 1e6 if asked.isdigit() and self._address else None
 
     def ready(self, status: str) -> None:
@@ -32,4 +39,5 @@ class ServiceManager:
         if not self._address:
             return
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.settimeout(0)  # whoever does not read must not hold up requests
             channel.sendto(state.encode(), self._address)

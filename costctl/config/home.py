@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from costctl.errors import CostctlError
+from costctl.errors import BadValueError, CostctlError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,10 +85,18 @@ class Home:
 
 
 def find_home(environ: Mapping[str, str], folder: str | os.PathLike[str] | None = None) -> Home:
-    """Return the home in `folder`, else in COSTCTL_HOME, else in the platform's data folder."""
+    """Return the home in `folder`, else in COSTCTL_HOME, else in the platform's data folder. Raises BadValueError."""
     chosen = folder or environ.get("COSTCTL_HOME")
     if chosen:
-        return Home(Path(chosen).expanduser().absolute())
+        return Home(expand_user(chosen).absolute())
     from platformdirs import user_data_path  # noqa: PLC0415 - quick commands rarely need it
 
     return Home(user_data_path("costctl"))
+
+
+def expand_user(path: str | os.PathLike[str]) -> Path:
+    """Return `path` with `~` and `~user` replaced by that user's home folder. Raises BadValueError."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise BadValueError(f"there is no home folder for {str(path)!r}") from None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from costctl.config.home import expand_user
 from costctl.config.settings import BY_NAME, SETTINGS, TABLES, Setting, Settings
 from costctl.config.tables import TomlFile, read_toml
 from costctl.domain.money import parse_price
@@ -79,7 +80,7 @@ def _value(setting: Setting, origin: Origin, now: datetime) -> object:
 def _config_file(environ: Mapping[str, str], config: str | None) -> Path | None:
     named = config or environ.get("COSTCTL_CONFIG")
     if named:
-        path = Path(named).expanduser()
+        path = expand_user(named)
         if not path.is_file():
             raise BadValueError(f"there is no configuration file {path}")
         return path

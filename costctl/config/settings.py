@@ -5,22 +5,25 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from costctl.config.home import expand_user
 from costctl.domain.durations import parse_duration, parse_window
 from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from costctl.domain.money import Price
 
 DEFAULT_MODEL = "Qwen/Qwen3-1.7B"
 ENGINES = ("auto", "vllm", "command", "sim")
 GPUS = ("auto", "nvml", "sim", "none")
-_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,15})\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
+_INTEGER = re.compile(r"[0-9]{1,15}")
 _SIZE_UNITS = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_PASSWORD = re.compile(r"(://[^/@:]*:).*@")
 TABLES = ("billing", "standing")
 """What else may stand in the file: tables, read by those who need them (`config/billing.py`)."""
 _HIGHEST_PORT = 65_535
@@ -82,6 +85,17 @@ class Setting:
         """Its environment variable."""
         return f"COSTCTL_{self.field.upper()}"
 
+    def shown(self, raw: object) -> str:
+        """Return a value of this setting, as it was given, for everybody's eyes."""
+        if raw is None or raw == ():
+            return ""
+        if self.secret:
+            return "***"
+        if isinstance(raw, list | tuple):
+            return shlex.join(map(str, raw))
+        text = str(raw).lower() if isinstance(raw, bool) else str(raw)
+        return _PASSWORD.sub(r"\1***@", text)
+
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
@@ -94,7 +108,7 @@ def _optional_text(value: Any) -> str | None:
 
 
 def _path(value: Any) -> Path | None:
-    return None if value is None else Path(_text(value)).expanduser()
+    return None if value is None else expand_user(_text(value))
 
 
 def _one_of(*choices: str) -> Callable[[Any], str]:
@@ -109,7 +123,7 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
 def _integer(low: int, high: int) -> Callable[[Any], int]:
     def read(value: Any) -> int:
         text = str(value)
-        if isinstance(value, bool) or not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        if not _INTEGER.fullmatch(text) or not low <= int(text) <= high:
             raise BadValueError(f"{value!r} is not a whole number from {low} to {high}")
         return int(text)
 
@@ -165,7 +179,8 @@ def _gpu(value: Any) -> str:
 
 def _on_idle(value: Any) -> str:
     text = _text(value)
-    if text in {"exit", "unload", "poweroff"} or (text.startswith("command:") and text[8:].strip()):
+    command = _words(text.removeprefix("command:")) if text.startswith("command:") else ()
+    if text in {"exit", "unload", "poweroff"} or any(command[:1]):
         return text
     raise BadValueError(f"{value!r} is none of exit, unload, poweroff, or 'command: PROGRAM ARGS'")
 

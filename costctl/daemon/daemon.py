@@ -16,6 +16,7 @@ from costctl.errors import CostctlError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from costctl.daemon.control import Control
     from costctl.daemon.frontdoor.door import FrontDoor
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from costctl.daemon.recorder import Recorder
     from costctl.daemon.status import StatusView
     from costctl.daemon.supervisor import Supervisor
+    from costctl.daemon.suspension import Suspensions
     from costctl.ledger.writer import LedgerWriter
     from costctl.ports import Clock
 
@@ -65,6 +67,7 @@ class Daemon:
         control: Callable[[Callable[[str], None]], Control],
         idle: IdleWatch,
         recorder: Recorder,
+        suspensions: Suspensions,
         writer: LedgerWriter,
         status: StatusView,
         manager: ServiceManager,
@@ -80,6 +83,7 @@ class Daemon:
         self._control = control(self._ask_to_end)
         self._idle = idle
         self._recorder = recorder
+        self._suspensions = suspensions
         self._writer = writer
         self._status = status
         self._manager = manager
@@ -108,7 +112,8 @@ class Daemon:
     def _ask_to_end(self, why: str) -> None:
         """End in order; asked a second time, end in a hurry."""
         if self._wish is None or self._wish.done():
-            logger.warning("asked again (%s): killing the engine", why)
+            if not self._hurry.is_set():
+                logger.warning("asked again (%s): killing the engine", why)
             self._hurry.set()
             return
         self._wish.set_result(why)
@@ -156,6 +161,7 @@ class Daemon:
     async def _beat(self) -> None:
         pause = min(BEAT_EVERY_S, (self._manager.watchdog_s or BEAT_EVERY_S * 2) / 2)
         while True:
+            await self._suspensions.look()
             self._recorder.beat()
             self._manager.alive(self._status.headline())
             await self._clock.sleep(pause)
@@ -188,11 +194,20 @@ class Daemon:
 
 @contextmanager
 def _signals(ask_to_end: Callable[[str], None]) -> Iterator[None]:
+    """Turn signals into requests to end; afterwards they are ignored, since the process is about to end anyway.
+
+    Not the loop's own handlers: to remove one restores the default, and a signal that comes late would then make a
+    clean end a violent one.
+    """
     loop = asyncio.get_running_loop()
+
+    def heard(number: int, _: FrameType | None) -> None:
+        loop.call_soon_threadsafe(ask_to_end, signal.Signals(number).name)
+
     for number in _SIGNALS:
-        loop.add_signal_handler(number, ask_to_end, number.name)
+        signal.signal(number, heard)
     try:
         yield
     finally:
         for number in _SIGNALS:
-            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)

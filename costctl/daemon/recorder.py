@@ -9,15 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from costctl.domain.lifecycle import EngineState, Lifecycle
-from costctl.domain.sessions import Phase
+from costctl.domain.sessions import EndReason, Phase
 from costctl.ledger.store import Ledger
 
 if TYPE_CHECKING:
     from costctl.daemon.run import EngineRun
+    from costctl.daemon.session import Opening
     from costctl.domain.gpus import GpuReading
     from costctl.domain.policy import Signal, Verdict
-    from costctl.domain.sessions import EndReason
-    from costctl.domain.timeline import Timeline
     from costctl.ledger.writer import LedgerWriter, Verb
     from costctl.ports import Clock
 
@@ -43,22 +42,26 @@ class _GpuMinute:
 class Recorder:
     """Turns what happens into the ledger's verbs; nothing here waits for the disk."""
 
-    def __init__(
-        self, *, writer: LedgerWriter, session_id: int, next_run: int, timeline: Timeline, clock: Clock, phase: Phase
-    ) -> None:
+    def __init__(self, *, writer: LedgerWriter, opening: Opening, clock: Clock) -> None:
         self._writer = writer
-        self._session = session_id
-        self._timeline = timeline
         self._clock = clock
-        self._next_run = next_run
-        self._run: int | None = None
-        self._phase = phase
+        self._phase = Phase.OFF
+        self._live_run: EngineRun | None = None
+        self._closed = False
+        self._begin_session(opening)
         self._idle_at: float | None = None
         self._usage: dict[tuple[datetime, str], _Tokens] = defaultdict(_Tokens)
         self._served: Counter[str] = Counter()
         self._served_in = self._hour()
         self._hour_ends_at = float("-inf")
         self._minutes: dict[tuple[datetime, int], _GpuMinute] = {}
+
+    def _begin_session(self, opening: Opening) -> None:
+        self.opening = opening
+        self._session = opening.session_id
+        self._timeline = opening.timeline
+        self._next_run = opening.next_run
+        self._run: int | None = None
 
     @property
     def phase(self) -> Phase:
@@ -88,6 +91,8 @@ class Recorder:
         if phase is self._phase:
             return
         self._phase = phase
+        if self._closed:
+            return  # whoever opens it again begins with the phase of that moment
         at = self._timeline.instant(at_s)
         self._write(partial(Ledger.begin_phase, session_id=self._session, at=at, phase=phase, run=run))
 
@@ -105,6 +110,9 @@ class Recorder:
 
     def run_began(self, run: EngineRun) -> None:
         """Write that the engine is about to be launched, before it is."""
+        self._live_run = run
+        if self._closed:
+            return
         self._run, self._next_run = self._next_run, self._next_run + 1
         command = run.plan.argv if run.plan else ()
         self._write(
@@ -127,6 +135,7 @@ class Recorder:
 
     def run_ended(self, run: EngineRun, outcome: str, detail: str | None) -> None:  # noqa: ARG002 - the book's shape
         """Write how the run ended."""
+        self._live_run = None
         if self._run is not None:
             ended = partial(Ledger.end_run, session_id=self._session, number=self._run, outcome=outcome, detail=detail)
             self._write(partial(ended, at=self.now()))
@@ -179,6 +188,8 @@ class Recorder:
 
     def beat(self) -> None:
         """Write everything gathered since the last beat, then the heartbeat itself."""
+        if self._closed:
+            return
         self._settle_idle()
         self._flush_usage()
         self._flush_minutes(before=self.now().replace(second=0, microsecond=0))
@@ -189,12 +200,33 @@ class Recorder:
         self.beat()
         self._flush_minutes(before=self.now() + timedelta(minutes=1))
         self._write(partial(Ledger.close_session, session_id=self._session, at=self.now(), reason=reason))
+        self._run, self._closed = None, True
+
+    def suspended(self) -> None:
+        """Close the session where the machine was suspended; `go_on` names the next one."""
+        live = self._live_run
+        if live is not None:
+            self.run_ended(live, "suspended", None)
+        self.close_session(EndReason.SUSPENDED)
+        self._live_run = live
+
+    def go_on(self, opening: Opening) -> None:
+        """Write into the session that was opened after the machine was suspended."""
+        self._begin_session(opening)
+        self._take_up(opening.started_at)
 
     def reopen_session(self) -> None:
         """Take the session's end back: the instance could not be stopped."""
         at = self.now()
         self._write(partial(Ledger.resume_session, session_id=self._session, at=at, price=None))
-        self._write(partial(Ledger.begin_phase, session_id=self._session, at=at, phase=self._phase))
+        self._take_up(at)
+
+    def _take_up(self, at: datetime) -> None:
+        self._closed = False
+        if self._live_run is not None:
+            self.run_began(self._live_run)
+        run = self._run_in(self._phase)
+        self._write(partial(Ledger.begin_phase, session_id=self._session, at=at, phase=self._phase, run=run))
 
     def _flush_usage(self) -> None:
         self._turn_hour()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from costctl.domain.sessions import Phase
@@ -22,11 +22,13 @@ class Opening:
     """How the session was opened: its number, timeline and price, and what is worth saying."""
 
     session_id: int
+    instance_id: int
+    key: str
     started_at: datetime
     price: Price | None
     timeline: Timeline
     next_run: int
-    remarks: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def open_session(
@@ -57,12 +59,24 @@ def open_session(
     ledger.begin_phase(session_id, at=at, phase=Phase.OFF)
     return Opening(
         session_id=session_id,
+        instance_id=instance_id,
+        key=key,
         started_at=started_at,
         price=price,
         timeline=Timeline(anchor=at, anchored_at_s=clock.monotonic()),
         next_run=ledger.next_run_number(session_id),
         remarks=tuple(remarks),
     )
+
+
+def open_next_session(ledger: Ledger, before: Opening, *, clock: Clock) -> Opening:
+    """Open another session in the same power-on, at the same price, after one that has been closed; blocking."""
+    at = max(clock.now(), before.timeline.instant(clock.monotonic()))
+    session_id = ledger.open_session(
+        instance_id=before.instance_id, key=before.key, started_at=at, at=at, price=before.price, phase=Phase.OFF
+    )
+    timeline = Timeline(anchor=at, anchored_at_s=clock.monotonic())
+    return replace(before, session_id=session_id, started_at=at, timeline=timeline, next_run=1, remarks=())
 
 
 def _not_billed_before(ledger: Ledger, machine: str, start: datetime, now: datetime) -> datetime:

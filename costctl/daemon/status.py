@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from costctl.daemon.activity import Activity
     from costctl.daemon.recorder import Recorder
     from costctl.daemon.run import EngineRun
-    from costctl.daemon.session import Opening
     from costctl.daemon.supervisor import Supervisor
     from costctl.domain.gpus import GpuReading
     from costctl.ledger.writer import LedgerWriter
@@ -31,7 +30,6 @@ class StatusView:
         activity: Activity,
         recorder: Recorder,
         writer: LedgerWriter,
-        opening: Opening,
         clock: Clock,
         facts: dict[str, Any],
     ) -> None:
@@ -39,7 +37,6 @@ class StatusView:
         self._activity = activity
         self._recorder = recorder
         self._writer = writer
-        self._opening = opening
         self._clock = clock
         self._facts = facts
 
@@ -94,7 +91,7 @@ class StatusView:
         }
 
     def _session(self) -> dict[str, Any]:
-        opening, now = self._opening, self._recorder.now()
+        opening, now = self._recorder.opening, self._recorder.now()
         cost = None if opening.price is None else accrued(opening.price, now - opening.started_at)
         return {
             "id": opening.session_id,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, insert, select, update
 
 from costctl.errors import LedgerError
-from costctl.ledger.schema import EngineRunRow
+from costctl.ledger.schema import EngineRunRow, SessionRow
 from costctl.ledger.transactions import Transactions
 from costctl.ledger.values import EngineRun
 
@@ -33,22 +33,26 @@ class Runs(Transactions):
         """Record that an engine's process was started.
 
         Raises:
-            LedgerError: the session has a run of this number, or does not exist.
+            LedgerError: the session has a run of this number, has ended, or does not exist.
         """
         values = {"session_id": session_id, "number": number, "engine": engine, "model": model}
         with self._begin() as connection:
+            over = select(SessionRow.id).where(SessionRow.id == session_id, SessionRow.ended_at.is_not(None))
+            if connection.execute(over).first():
+                raise LedgerError(f"session {session_id} has ended: no engine run can begin in it")
             connection.execute(insert(EngineRunRow).values(values | {"command": list(command), "started_at": at}))
 
     def run_ready(self, session_id: int, number: int, *, at: datetime, startup: Mapping[str, float]) -> None:
-        """Record that the engine answers, and the seconds that each phase of its start took.
+        """Record that the engine answers, and the seconds of each phase of its start; a run that has ended stays so.
 
         Raises:
             LedgerError: there is no such run.
         """
         with self._begin() as connection:
             run = _require(connection, session_id, number)
-            values = {"ready_at": max(at, run.started_at), "startup": dict(startup)}
-            connection.execute(update(EngineRunRow).where(*_this(session_id, number)).values(values))
+            if run.ended_at is None:
+                values = {"ready_at": max(at, run.started_at), "startup": dict(startup)}
+                connection.execute(update(EngineRunRow).where(*_this(session_id, number)).values(values))
 
     def end_run(self, session_id: int, number: int, *, at: datetime, outcome: str, detail: str | None = None) -> None:
         """Record how the run ended; one that has ended stays as it is.

@@ -33,8 +33,8 @@ from costctl.daemon.run import EngineRun, Limits
 from costctl.daemon.session import Opening, open_session
 from costctl.daemon.status import StatusView
 from costctl.daemon.supervisor import Supervisor
+from costctl.daemon.suspension import Suspensions
 from costctl.domain.policy import IdlePolicy
-from costctl.domain.sessions import Phase
 from costctl.ledger.store import Ledger
 from costctl.ledger.writer import LedgerWriter
 
@@ -116,14 +116,7 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
     """Put a daemon together on the running event loop."""
     settings, home = plan.settings, plan.home
     writer = LedgerWriter(ledger)
-    recorder = Recorder(
-        writer=writer,
-        session_id=opening.session_id,
-        next_run=opening.next_run,
-        timeline=opening.timeline,
-        clock=clock,
-        phase=Phase.OFF,
-    )
+    recorder = Recorder(writer=writer, opening=opening, clock=clock)
     supervisor = Supervisor(
         clock=clock,
         new_run=lambda report: new_run(report),  # noqa: PLW0108 - made below, as it needs the supervisor
@@ -141,7 +134,6 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
         activity=activity,
         recorder=recorder,
         writer=writer,
-        opening=opening,
         clock=clock,
         facts=_facts(plan),
     )
@@ -167,6 +159,7 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
         control=lambda ask: Control(path=home.control_socket, status=status, supervisor=supervisor, ask_to_end=ask),
         idle=idle,
         recorder=recorder,
+        suspensions=Suspensions(recorder=recorder, writer=writer, clock=clock),
         writer=writer,
         status=status,
         manager=ServiceManager(),

@@ -9,7 +9,7 @@ from fakes.machine import Machine
 from costctl.daemon.idle import IdleWatch
 from costctl.daemon.recorder import Recorder
 from costctl.daemon.session import open_session
-from costctl.domain.sessions import Instance, Phase
+from costctl.domain.sessions import Instance
 from costctl.ledger.writer import LedgerWriter
 
 INSTANCE = Instance(machine="box", gpu="A10G", gpu_count=1)
@@ -25,14 +25,7 @@ class Bench:
             ledger, instance=INSTANCE, key=boot, billed_since=billed_since, price=price, clock=clock
         )
         self.writer = LedgerWriter(ledger)
-        self.recorder = Recorder(
-            writer=self.writer,
-            session_id=self.opening.session_id,
-            next_run=self.opening.next_run,
-            timeline=self.opening.timeline,
-            clock=clock,
-            phase=Phase.OFF,
-        )
+        self.recorder = Recorder(writer=self.writer, opening=self.opening, clock=clock)
         self.machine = Machine(clock=clock, book=self.recorder, **machine)
         self.supervisor = self.machine.supervisor
         self.supervisor.listen(self.recorder.lifecycle_changed)

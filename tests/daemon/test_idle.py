@@ -263,3 +263,22 @@ async def test_a_short_window_is_met_exactly_too(inline_threads, clock, ledger):
     assert action.attempts == [pytest.approx(2.0, abs=0.06)]
     await settle()
     await bench.close()
+
+
+async def test_a_stuck_engine_that_goes_while_the_instance_is_being_stopped_leaves_the_ledger_whole(bench):
+    action = FakeAction(failures=1)
+    bench.machine.launcher.traits = {"swallowed_terms": 99, "survives_kill": True}
+
+    class Slow(FakeAction):
+        async def perform(self):
+            bench.machine.process.vanish()
+            await bench.clock.sleep(20)
+            await action.perform()
+
+    bench.watch(Slow())
+    await bench.machine.get_ready()
+    await bench.clock.advance(WINDOW + 120)
+    assert (bench.machine.state, len(action.attempts)) == (EngineState.OFF, 1)
+    phases = bench.phases()
+    assert [name for name, _ in phases] == ["idle", "stopping", "unknown", "off"]
+    assert phases[2][1] == 20.0

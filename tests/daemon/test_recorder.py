@@ -8,6 +8,7 @@ from fakes.surroundings import GIB
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from costctl.domain.lifecycle import EngineState
 from costctl.domain.sessions import EndReason
 from costctl.ledger.store import Ledger
 
@@ -244,6 +245,8 @@ async def test_a_heartbeat_keeps_the_session_known_until_now(bench):
     assert bench.peek().length.total_seconds() == 100.0
 
 
+AT_REST = (EngineState.OFF, EngineState.FAILED, EngineState.STUCK)
+
 # --- any life --------------------------------------------------------------------------------------------------------
 
 lives = st.lists(
@@ -256,12 +259,14 @@ lives = st.lists(
             "leave",
             "stop",
             "crash",
+            "stick",
             "beat",
             "gpu",
             "close",
             "reopen",
             "0.3 s",
             "2 s",
+            "20 s",
             "70 s",
         ]
     ),
@@ -287,6 +292,7 @@ async def play(bench, moves):
         waiting.cancel()
     await bench.close()
     (session,) = bench.ledger.sessions()
+    assert bench.writer.dropped == 0
     assert bench.ledger.check() == []
     assert adds_up(session)
 
@@ -314,6 +320,8 @@ class Player:
             bench.supervisor.start()
         elif move == "stop":
             bench.supervisor.stop("test")
+        elif move == "stick":
+            machine.launcher.traits = {"swallowed_terms": 99, "survives_kill": True}
         elif move == "crash" and machine.launcher.processes:
             machine.process.exit(signal=9)
         else:
@@ -327,9 +335,11 @@ class Player:
                 recorder.beat()
             case "gpu":
                 recorder.gpus_read(gpus.read())
-            case "close" if not self.closed:
+            case "close" if self.bench.supervisor.lifecycle.state in AT_REST and not self.closed:
+                self.bench.supervisor.stop("idle", closing=True)
                 recorder.close_session(EndReason.IDLE)
                 self.closed = True
             case "reopen" if self.closed:
                 recorder.reopen_session()
+                self.bench.supervisor.reopen()
                 self.closed = False

@@ -16,7 +16,6 @@ def view(bench):
         activity=bench.machine.activity,
         recorder=bench.recorder,
         writer=bench.writer,
-        opening=bench.opening,
         clock=bench.clock,
         facts=FACTS,
     )

@@ -1,20 +1,38 @@
 """The main job, from start to report, with the real program."""
 
+import asyncio
+import base64
 import csv
 import io
 import json
 import subprocess
 import sys
 import threading
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
+import aiohttp
 import openai
 import pytest
-from running_costctl import MODEL, PATIENCE_S, QUESTION, until
+from running_costctl import MODEL, PATIENCE_S, QUESTION, Box, until
+
+
+@pytest.fixture(scope="module", autouse=True)
+def demo():
+    """The demo takes its time, so it runs beside the other tests here."""
+    box = Box()
+    command = [sys.executable, "-m", "costctl", "demo"]
+    running = subprocess.Popen(
+        command, env=box.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    yield running
+    running.kill()
+    running.communicate()
+    box.close()
 
 
 def test_a_request_starts_the_engine_idleness_ends_it_and_the_ledger_has_every_second(box):
-    daemon = box.serve("--idle-shutdown", "2s", "--price", "1.8 CNY/h")
+    daemon = box.serve("--idle-shutdown", "1s", "--price", "1.8 CNY/h")
     assert box.status()["engine"]["state"] == "off"
     assert box.chat().startswith("Hello from a simulated engine")
     with box.client() as client:
@@ -24,7 +42,7 @@ def test_a_request_starts_the_engine_idleness_ends_it_and_the_ledger_has_every_s
     assert status["engine"]["state"] == "ready"
     assert status["session"]["price_per_hour"] == "1.80"
     assert daemon.ended() == 0
-    assert "after 2s idle: stop the engine and exit; this machine is not powered off" in daemon.said
+    assert "after 1s idle: stop the engine and exit; this machine is not powered off" in daemon.said
     assert not box.processes()
     (session,) = box.sessions()
     assert (session["end_reason"], session["currency"], session["price_per_hour"]) == ("idle", "CNY", "1.80")
@@ -40,7 +58,7 @@ def test_a_request_starts_the_engine_idleness_ends_it_and_the_ledger_has_every_s
 
 
 def test_two_thousand_requests_in_a_cold_start_are_all_answered_by_one_engine(box):
-    box.serve("--idle-shutdown", "off", engine=("--start-seconds", "3", "--tokens-per-second", "0"))
+    box.serve("--idle-shutdown", "off", engine=("--start-seconds", "1.5", "--tokens-per-second", "0"))
     script = (
         "import asyncio, aiohttp, sys\n"
         "async def main(url):\n"
@@ -85,15 +103,16 @@ def test_what_is_looked_at_neither_wakes_nor_keeps_awake(box):
     assert "engine: starting" not in daemon.said
 
 
-@pytest.mark.parametrize("path", ["/invocations", "/v1/../invocations", "/is_sleeping", "/v1/chat/completions/"])
-def test_what_is_not_on_the_list_never_reaches_the_engine(box, path):
+def test_what_is_not_on_the_list_never_reaches_the_engine(box):
     box.serve("--idle-shutdown", "off", VLLM_SERVER_DEV_MODE="1")
     box.chat()
-    asked = box.log("engine.log").count("/invocations") + box.log("engine.log").count("/is_sleeping")
-    assert box.get(path)[0] in (404, 405)
+    for path in ("/invocations", "/v1/../invocations", "/is_sleeping", "/v1/chat/completions/", "//invocations"):
+        assert box.get(path)[0] in (404, 405)
+        assert box.post(path)[0] in (404, 405)
     box.chat()
-    log = box.log("engine.log")
-    assert log.count("/invocations") + log.count("/is_sleeping") == asked
+    asked = [line for line in box.log("engine.log").splitlines() if " HTTP/1." in line]
+    assert any("POST /v1/chat/completions HTTP" in line for line in asked)
+    assert not any("invocations" in line or "is_sleeping" in line or "completions/ " in line for line in asked)
 
 
 def test_the_engines_key_is_put_in_and_ours_goes_no_further_and_shows_nowhere(box):
@@ -146,9 +165,34 @@ def test_detached_onto_a_taken_port_it_says_why_it_did_not_start(box):
     assert f"process {box.daemons[0].process.pid} " in refused.stderr
 
 
+async def test_speech_is_heard_over_a_socket(box):
+    box.serve("--idle-shutdown", "off")
+    sound = base64.b64encode(bytes(640)).decode()
+    url = f"http://127.0.0.1:{box.port}/v1/realtime"
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
+        assert (await socket.receive_json(timeout=PATIENCE_S))["type"] == "session.created"
+        await socket.send_json({"type": "session.update", "model": MODEL})
+        await socket.send_json({"type": "input_audio_buffer.append", "audio": sound})
+        assert (await socket.receive_json(timeout=PATIENCE_S))["type"] == "transcription.delta"
+        assert box.status()["engine"]["in_flight"] == 1
+        await socket.send_json({"type": "input_audio_buffer.commit", "final": True})
+        assert (await socket.receive_json(timeout=PATIENCE_S))["type"] == "transcription.done"
+    await asyncio.to_thread(until, lambda: box.status()["engine"]["in_flight"] == 0, "the socket to be counted out")
+
+
+@pytest.mark.parametrize("host", ["::1", "localhost"])
+def test_it_listens_where_it_is_told(box, host):
+    said = box.serve("--idle-shutdown", "off", "--host", host).said
+    shown = f"[{host}]" if ":" in host else host
+    assert f"listening on http://{shown}:{box.port}/v1" in said
+    with urllib.request.urlopen(f"http://{shown}:{box.port}/health", timeout=PATIENCE_S) as answer:
+        assert answer.status == 200
+    assert box.status()["url"] == f"http://{shown}:{box.port}/v1"
+
+
 def test_eager_starts_at_once(box):
     box.serve("--idle-shutdown", "off", "--eager")
-    until(lambda: box.status()["engine"]["state"] == "ready", "the engine")
+    box.engine_is("ready")
 
 
 def test_logs_can_be_followed_and_left(box):
@@ -163,8 +207,9 @@ def test_logs_can_be_followed_and_left(box):
     following.stdout.close()
 
 
-def test_the_demo_shows_the_whole_job(box):
-    said = box.ok("demo")
+def test_the_demo_shows_the_whole_job(demo):
+    said, _ = demo.communicate(timeout=PATIENCE_S)
+    assert demo.returncode == 0, said
     for words in ("Start the daemon", "answered after", "first token after", "exit code 0", "1.8", "nothing real"):
         assert words in said
     assert said.isascii()

@@ -15,6 +15,7 @@ class FakeClock:
     def __init__(self, *, start=START, monotonic_s=1000.0):
         self._wall = start
         self._monotonic_s = monotonic_s
+        self._suspended_s = 0.0
         self._sleepers = []
         self._order = count()
 
@@ -23,6 +24,14 @@ class FakeClock:
 
     def monotonic(self):
         return self._monotonic_s
+
+    def suspended_s(self):
+        return self._suspended_s
+
+    def suspend(self, seconds):
+        """Let the machine sleep: the wall clock goes on, the monotonic one does not."""
+        self._suspended_s += seconds
+        self.step_wall_clock(seconds)
 
     async def sleep(self, seconds):
         if seconds <= 0:

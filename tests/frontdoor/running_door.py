@@ -52,6 +52,7 @@ class ScriptedRun:
     def __init__(self, plan, report):
         self.plan = plan
         self.usual_s = None
+        self.tail = ["Traceback (most recent call last):", "ValueError: these were its last words"]
         self.ready_at = None
         self._report = report
         self._answered, self._over = asyncio.Event(), asyncio.Event()
@@ -221,7 +222,7 @@ class Message:
         """The error in OpenAI's shape."""
         error = self.json["error"]
         assert set(error) == {"message", "type", "param", "code"}, error
-        assert "Traceback" not in error["message"]
+        assert 'File "' not in error["message"]
         assert self.get("Content-Type").startswith("application/json")
         return error
 

@@ -49,6 +49,7 @@ async def test_a_failed_start_is_told_to_everyone_who_waited_and_to_who_comes_ne
         for status, body, retry in [*await asyncio.gather(*asked), await post(session)]:
             assert (status, body["error"]["code"]) == (503, "engine_failed")
             assert "CUDA out of memory" in body["error"]["message"]
+            assert body["error"]["message"].endswith("\nValueError: these were its last words")
             assert int(retry) >= 1
     assert len(door.runs) == 1
 

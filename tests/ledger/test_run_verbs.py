@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from costctl.domain.sessions import Phase
+from costctl.domain.sessions import EndReason, Phase
 from costctl.errors import LedgerError
 from costctl.ledger.values import Decision, EngineRun, GpuMinute, UsageHour
 
@@ -55,6 +55,20 @@ def test_the_first_end_of_a_run_counts_and_never_precedes_its_start(ledger, sess
     (run,) = ledger.engine_runs(session_id)
     assert (run.ended_at, run.outcome, run.detail, run.start_seconds) == (at(10), "failed", None, None)
     assert run.startup_seconds == {}
+
+
+def test_a_run_that_has_ended_does_not_become_ready(ledger, session_id):
+    begin(ledger, session_id, 1)
+    ledger.end_run(session_id, 1, at=at(5), outcome="lost")
+    ledger.run_ready(session_id, 1, at=at(9), startup={"weights": 9.0})
+    assert ledger.engine_runs(session_id)[0].ready_at is None
+    assert ledger.check() == []
+
+
+def test_no_run_begins_in_a_session_that_has_ended(ledger, session_id):
+    ledger.close_session(session_id, at=at(1), reason=EndReason.IDLE)
+    with pytest.raises(LedgerError, match="has ended"):
+        begin(ledger, session_id, 1)
 
 
 def test_a_run_number_is_used_once(ledger, session_id):

@@ -11,7 +11,7 @@ from decimal import Decimal
 import pytest
 from click.testing import CliRunner
 
-from costctl.cli import cli
+from costctl.cli.root import cli
 from costctl.domain.money import parse_price
 from costctl.domain.sessions import EndReason, Instance, Phase
 from costctl.errors import BadValueError, LedgerError
@@ -183,6 +183,7 @@ def test_sessions_as_json_keep_their_contract(january):
         "currency": "CNY",
         "price_source": "flag",
         "cost": "1.50",
+        "billing_rule": None,
         "phases": None,
     }
     assert plain["phases"][1] == {
@@ -236,7 +237,7 @@ def test_without_a_ledger_nothing_is_made(home, command):
 def test_help_shows_examples_and_loads_nothing_heavy(command):
     code = f"""
 import sys
-from costctl.cli import cli
+from costctl.cli.root import cli
 try:
     cli(["{command}", "--help"])
 finally:

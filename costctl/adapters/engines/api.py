@@ -78,7 +78,7 @@ class HttpEngineApi:
         """
         try:
             async with self._session.get("/metrics", timeout=_PROBE_TIMEOUT) as response:
-                text = await response.text()
+                text = (await response.read()).decode(errors="replace")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise EngineUnreadableError(f"no metrics from the engine: {type(error).__name__}: {error}") from error
         if response.status == _OK:

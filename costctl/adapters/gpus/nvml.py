@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pynvml
 
 from costctl.domain.gpus import GpuProcess, GpuReading
 from costctl.errors import GpuError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _SAMPLES_BACK_US = 10_000_000
+_SAMPLES_STALE_AFTER_S = 30.0
 _MISSING = (
     pynvml.NVML_ERROR_NOT_FOUND,
     pynvml.NVML_ERROR_NOT_SUPPORTED,
@@ -21,9 +26,12 @@ _MISSING = (
 
 
 class NvmlGpus:
-    """Reads all GPUs (port Gpus)."""
+    """Reads all GPUs (port Gpus) through `library`, which is pynvml."""
 
-    def __init__(self) -> None:
+    def __init__(self, library: Any = pynvml, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._nvml = library
+        self._monotonic = monotonic
+        self._newest: dict[int, tuple[int, float]] = {}
         self._held = False
         self._one_at_a_time = threading.Lock()
 
@@ -36,7 +44,7 @@ class NvmlGpus:
         with self._one_at_a_time:
             try:
                 self._hold()
-                return tuple(_read_gpu(index) for index in range(pynvml.nvmlDeviceGetCount()))
+                return tuple(self._read_gpu(index) for index in range(self._nvml.nvmlDeviceGetCount()))
             except pynvml.NVMLError as error:
                 # A driver that was reloaded or lost half-way is found again only by a fresh start of the library.
                 self._let_go()
@@ -51,64 +59,70 @@ class NvmlGpus:
         if self._held:
             self._held = False
             with suppress(pynvml.NVMLError):
-                pynvml.nvmlShutdown()
+                self._nvml.nvmlShutdown()
 
     def _hold(self) -> None:
         if not self._held:
-            pynvml.nvmlInit()
+            self._nvml.nvmlInit()
             self._held = True
 
+    def _read_gpu(self, index: int) -> GpuReading:
+        nvml = self._nvml
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+        utilisation = _optional(nvml.nvmlDeviceGetUtilizationRates, handle)
+        return GpuReading(
+            index=index,
+            name=str(nvml.nvmlDeviceGetName(handle)),
+            memory_used_bytes=self._used_bytes(handle, memory),
+            memory_total_bytes=int(memory.total),
+            utilisation_percent=None if utilisation is None else int(utilisation.gpu),
+            power_milliwatts=_optional(nvml.nvmlDeviceGetPowerUsage, handle),
+            compute_capability=_optional(nvml.nvmlDeviceGetCudaComputeCapability, handle),
+            processes=self._processes(index, handle),
+        )
 
-def _read_gpu(index: int) -> GpuReading:
-    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    utilisation = _optional(pynvml.nvmlDeviceGetUtilizationRates, handle)
-    return GpuReading(
-        index=index,
-        name=str(pynvml.nvmlDeviceGetName(handle)),
-        memory_used_bytes=_used_bytes(handle, memory),
-        memory_total_bytes=int(memory.total),
-        utilisation_percent=None if utilisation is None else int(utilisation.gpu),
-        power_milliwatts=_optional(pynvml.nvmlDeviceGetPowerUsage, handle),
-        compute_capability=_optional(pynvml.nvmlDeviceGetCudaComputeCapability, handle),
-        processes=_processes(handle),
-    )
+    def _used_bytes(self, handle: Any, memory: Any) -> int:
+        """Return the memory in use without the driver's own reserve, as nvidia-smi counts it."""
+        with suppress(pynvml.NVMLError, AttributeError):
+            return int(self._nvml.nvmlDeviceGetMemoryInfo(handle, version=self._nvml.nvmlMemory_v2).used)
+        return int(memory.used)
 
+    def _processes(self, index: int, handle: Any) -> tuple[GpuProcess, ...]:
+        running = _optional(self._nvml.nvmlDeviceGetComputeRunningProcesses, handle) or ()
+        memory = {process.pid: process.usedGpuMemory for process in running}
+        busy = self._busy_percent(index, handle)
+        return tuple(
+            GpuProcess(pid=pid, memory_bytes=memory.get(pid), sm_percent=busy.get(pid))
+            for pid in sorted(memory.keys() | busy.keys())
+        )
 
-def _used_bytes(handle: Any, memory: Any) -> int:
-    """Return the memory in use without the driver's own reserve, as nvidia-smi counts it."""
-    with suppress(pynvml.NVMLError, AttributeError):
-        return int(pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2).used)
-    return int(memory.used)
+    def _busy_percent(self, index: int, handle: Any) -> dict[int, int]:
+        """Return each process's highest share of the multiprocessors in the last seconds."""
+        samples = self._samples(handle, since_us=0)
+        newest = max((sample.timeStamp for sample in samples), default=0)
+        if self._stale(index, newest):
+            return {}
+        busy: dict[int, int] = {}
+        for sample in self._samples(handle, since_us=max(0, newest - _SAMPLES_BACK_US)):
+            if sample.timeStamp + _SAMPLES_BACK_US >= newest:
+                busy[sample.pid] = max(busy.get(sample.pid, 0), min(100, sample.smUtil))
+        return busy
 
+    def _stale(self, index: int, newest: int) -> bool:
+        """Return whether no sample has come for a while: the last ones stay readable when nobody computes any more.
 
-def _processes(handle: Any) -> tuple[GpuProcess, ...]:
-    memory = {process.pid: process.usedGpuMemory for process in _optional(_compute_processes, handle) or ()}
-    busy = _busy_percent(handle)
-    return tuple(
-        GpuProcess(pid=pid, memory_bytes=memory.get(pid), sm_percent=busy.get(pid))
-        for pid in memory.keys() | busy.keys()
-    )
+        Told by our own clock, so that it does not matter which clock stamps the samples.
+        """
+        now = self._monotonic()
+        stamp, since = self._newest.get(index, (None, now))
+        if stamp != newest:
+            self._newest[index] = (newest, now)
+            return False
+        return now - since > _SAMPLES_STALE_AFTER_S
 
-
-def _compute_processes(handle: Any) -> Any:
-    return pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-
-
-def _busy_percent(handle: Any) -> dict[int, int]:
-    """Return each process's highest share of the multiprocessors in the last seconds."""
-    newest = _newest_sample_us(handle)
-    samples = _optional(pynvml.nvmlDeviceGetProcessUtilization, handle, max(0, newest - _SAMPLES_BACK_US)) or ()
-    busy: dict[int, int] = {}
-    for sample in samples:
-        if sample.timeStamp + _SAMPLES_BACK_US >= newest:
-            busy[sample.pid] = max(busy.get(sample.pid, 0), min(100, sample.smUtil))
-    return busy
-
-
-def _newest_sample_us(handle: Any) -> int:
-    samples = _optional(pynvml.nvmlDeviceGetProcessUtilization, handle, 0) or ()
-    return max((sample.timeStamp for sample in samples), default=0)
+    def _samples(self, handle: Any, *, since_us: int) -> Any:
+        return _optional(self._nvml.nvmlDeviceGetProcessUtilization, handle, since_us) or ()
 
 
 def _optional(query: Any, *arguments: Any) -> Any:

@@ -52,16 +52,14 @@ class SimulatedGpus:
 def _claim(path: Path) -> GpuProcess | None:
     try:
         content = json.loads(path.read_text())
-        pid = int(content["pid"])
+        pid, memory, busy = (int(content[key]) for key in ("pid", "memory_bytes", "sm_percent"))
         alive = psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         path.unlink(missing_ok=True)
         return None
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None  # half-written or just removed
-    if not alive:
-        return None
-    return GpuProcess(pid=pid, memory_bytes=int(content["memory_bytes"]), sm_percent=int(content["sm_percent"]))
+    return GpuProcess(pid=pid, memory_bytes=memory, sm_percent=busy) if alive else None
 
 
 class NoGpus:

@@ -76,11 +76,11 @@ class RunCommand:
             raise InstanceActionError(f"`{shlex.join(self._command)}` ended with exit code {code}: still billed")
 
 
-async def run_program(command: tuple[str, ...]) -> int:
-    """Run a program to its end, without a shell, and return its exit code; 124 if it takes over five minutes."""
+async def run_program(command: tuple[str, ...], *, time_limit_s: float = _TIME_LIMIT_S) -> int:
+    """Run a program to its end, without a shell, and return its exit code; 124 if it takes too long."""
     process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
     try:
-        return await asyncio.wait_for(process.wait(), _TIME_LIMIT_S)
+        return await asyncio.wait_for(process.wait(), time_limit_s)
     except TimeoutError:
         process.kill()
         await process.wait()

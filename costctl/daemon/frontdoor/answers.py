@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from costctl.daemon.supervisor import Refusal
 
 _TYPES = {
@@ -39,12 +41,13 @@ def error(
     return response
 
 
-def refused(refusal: Refusal) -> web.Response:
-    """Return 503 for a request that the supervisor turned away, with when to come again."""
+def refused(refusal: Refusal, last_words: Iterable[str] = ()) -> web.Response:
+    """Return 503 for a request that was turned away, with when to come again, and what the engine printed last."""
     headers = None
     if refusal.retry_after_s is not None:
         headers = {"Retry-After": str(max(1, math.ceil(refusal.retry_after_s)))}
-    return error(503, refusal.message, refusal.code, headers=headers)
+    message = "\n".join((refusal.message, *last_words))
+    return error(503, message, refusal.code, headers=headers)
 
 
 def broken_stream(path: str, message: str) -> bytes:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from costctl.domain.engines import LaunchPlan
 
 _BODY_PATIENCE_S = 60.0
+_LAST_LINES = 5
 _OPEN_WITHOUT_KEY = frozenset(("/health", "/ping"))
 
 
@@ -105,7 +106,7 @@ class FrontDoor:
         try:
             plan = await self._supervisor.enter()
         except Refusal as refusal:
-            return answers.refused(refusal)
+            return answers.refused(refusal, self._last_words(refusal))
         try:
             response = await forward.forward(request, self._connected(plan), body if whole is None else whole)
         except forward.EngineLostError as error:
@@ -142,7 +143,7 @@ class FrontDoor:
         try:
             plan = await self._supervisor.enter()
         except Refusal as refusal:
-            return answers.refused(refusal)
+            return answers.refused(refusal, self._last_words(refusal))
         return await self._sockets.bridge(request, self._connected(plan))
 
     async def _pass_on(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -155,6 +156,12 @@ class FrontDoor:
             return await forward.forward(request, upstream, b"")
         except forward.EngineLostError as error:
             return answers.error(502, f"the engine broke off: {error}", "engine_died")
+
+    def _last_words(self, refusal: Refusal) -> list[str]:
+        run = self._supervisor.last_run
+        if refusal.code != "engine_failed" or run is None or not run.tail:
+            return []
+        return ["The last lines of its log:", *list(run.tail)[-_LAST_LINES:]]
 
     def _no_route(self, method: str, path: str) -> web.Response:
         if known_path(path):
