@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -16,7 +17,7 @@ from costctl.errors import BadValueError
 from costctl.resources import folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from costctl.config.tables import Table, TomlFile
 
@@ -58,7 +59,7 @@ def _shipped() -> dict[str, BillingRule]:
 
 
 def _rule(name: str, table: Table, base: BillingRule, changed_at: str = "") -> BillingRule:
-    try:
+    with _placed(table):
         rule = replace(
             base,
             name=name,
@@ -76,11 +77,19 @@ def _rule(name: str, table: Table, base: BillingRule, changed_at: str = "") -> B
             markets=table.take("markets", _texts, base.markets if name == base.name else ()),
             evidence=_evidence(table, base.evidence, changed_at),
         )
-    except BadValueError as error:
-        # Single keys name their own place; what is wrong with several together has that of the table.
-        raise error if str(table.file.path) in str(error) else BadValueError(f"{table.place}: {error}") from None
     table.finish()
     return rule
+
+
+@contextmanager
+def _placed(table: Table) -> Iterator[None]:
+    """Say where the table stands if its keys do not go together; a single key names its own place."""
+    try:
+        yield
+    except BadValueError as error:
+        if str(error).startswith(str(table.file.path)):
+            raise
+        raise BadValueError(f"{table.place}: {error}") from None
 
 
 def _evidence(table: Table, base: Evidence, changed_at: str) -> Evidence:
@@ -96,14 +105,15 @@ def _evidence(table: Table, base: Evidence, changed_at: str) -> Evidence:
 
 
 def _standing(table: Table) -> StandingCharge:
-    charge = StandingCharge(
-        name=table.require("name", _text),
-        micros_per_month=table.require("amount-per-month", _micros),
-        currency=table.require("currency", lambda value: parse_currency(_text(value))),
-        begins=table.take("from", _day, None),
-        ends=table.take("until", _day, None),
-        when=table.take("while", _when, When.ALWAYS),
-    )
+    with _placed(table):
+        charge = StandingCharge(
+            name=table.require("name", _text),
+            micros_per_month=table.require("amount-per-month", _micros),
+            currency=table.require("currency", lambda value: parse_currency(_text(value))),
+            begins=table.take("from", _day, None),
+            ends=table.take("until", _day, None),
+            when=table.take("while", _when, When.ALWAYS),
+        )
     table.finish()
     return charge
 

@@ -122,7 +122,7 @@ def _roundup(exact: int, total: int, rule: BillingRule) -> str:
         return ""
     if total == rule.minimum_charge_micros and exact < total:
         return f"; {format_amount(exact)}, but a charge is at least {format_amount(total)}"
-    return f"; {format_amount(exact)} rounded to {format_amount(total)}"
+    return f"; {format_amount(exact)} rounded up to {format_amount(total)}"
 
 
 def _seconds(length: timedelta) -> str:

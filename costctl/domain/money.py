@@ -11,12 +11,13 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 MICRO = 1_000_000
 _MICROSECONDS_PER_HOUR = 3_600_000_000
@@ -124,6 +125,19 @@ def share(micros: int, part: timedelta, whole: timedelta) -> int:
     if part >= whole:
         return micros
     return _rounded(micros * (part // _MICROSECOND), whole // _MICROSECOND, TO_MICRO_UNITS)
+
+
+def split(micros: int, weights: Sequence[int]) -> list[int]:
+    """Return `micros` split by weights that are not all zero; the parts add up exactly (cumulative rounding).
+
+    Raises:
+        ValueError: a weight is negative, or none is positive.
+    """
+    if min(weights, default=0) < 0 or not sum(weights):
+        raise ValueError("weights are not negative, and not all nothing")
+    whole = sum(weights)
+    reached = [_rounded(micros * weight, whole, TO_MICRO_UNITS) for weight in accumulate(weights, initial=0)]
+    return [after - before for before, after in pairwise(reached)]
 
 
 def parse_micros(text: str, rounding: Rounding | None = None) -> int:

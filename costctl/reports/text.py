@@ -151,6 +151,27 @@ def _notes(report: MonthReport) -> Iterable[str]:
         yield "< began before this month, > went on after it: only the part in the month is counted."
 
 
+def print_table(
+    console: Console,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    footer: Sequence[str] = (),
+    *,
+    wrap: bool = False,
+    header: bool = True,
+) -> None:
+    """Print a table; headings that begin with > are for numbers, with `wrap` the last column may take more lines."""
+    table = _table(console, headings, rows, footer)
+    table.show_header = header
+    table.columns[-1].no_wrap = not wrap
+    console.print(table)
+
+
+def gpu_name(instance: Instance) -> str:
+    """Return the GPUs of `instance` in short."""
+    return _gpu(instance)
+
+
 def _table(
     console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]], footer: Sequence[str] = ()
 ) -> Table:

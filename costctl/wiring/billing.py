@@ -1,16 +1,20 @@
-"""The billing rules and standing charges of this process."""
+"""The billing rules and standing charges of this process, and the invoices it is given."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from costctl.adapters.invoices.formats import Asked, Invoice, read_invoice
 from costctl.config.billing import read_billing
 from costctl.domain.rules import EXACT, rule_for
+from costctl.errors import BadValueError
 from costctl.wiring import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import tzinfo
+    from pathlib import Path
 
     from costctl.domain.rules import BillingRule
     from costctl.domain.sessions import Instance, Session
@@ -40,3 +44,15 @@ def load_billing(chosen: str | None = None) -> Billing:
     resolved = load_settings({"billing-rule": chosen})
     found = read_billing(resolved.file)
     return Billing(rules=found.rules, standing=found.standing, chosen=resolved.settings.billing_rule)
+
+
+def load_invoice(path: Path, *, zone: tzinfo, bucket: str | None = None, resource: str | None = None) -> Invoice:
+    """Return the invoice at `path`, or its lines for one machine. Raises BadValueError."""
+    invoice = read_invoice(path, Asked(zone=zone, bucket=bucket))
+    if resource is None:
+        return invoice
+    lines = tuple(line for line in invoice.lines if line.resource == resource)
+    if not lines:
+        known = sorted({line.resource for line in invoice.lines if line.resource})
+        raise BadValueError(f"{path} has no line for {resource!r}; it names {', '.join(known[:5]) or 'no machine'}")
+    return replace(invoice, lines=lines)
