@@ -159,7 +159,7 @@ class Bill:
         return reached - (0 if start is None else self.amount_until(start))
 
 
-@lru_cache(maxsize=64)  # a report asks for each phase of a session in turn
+@lru_cache(maxsize=64)  # an invoice has many lines for each session
 def bill(power_on: PowerOn, rule: BillingRule) -> Bill:
     """Return what `power_on` costs by `rule`."""
     released_at = power_on.released_at if rule.bills_stopped else None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from costctl.domain.money import Price
-    from costctl.domain.sessions import PhaseSpan, Session
+    from costctl.domain.sessions import Costing, PhaseSpan, Session
     from costctl.reports.figures import CurrencyTotal, MonthReport, PhaseFigure, SessionFigure, StandingFigure
 
 SCHEMA = "costctl.report/1"
@@ -53,6 +53,7 @@ def _dump(document: Any) -> str:
 
 
 def _session(session: Session) -> dict[str, Any]:
+    cost = session.costing()
     return {
         "id": session.id,
         "machine": session.instance.machine,
@@ -65,19 +66,19 @@ def _session(session: Session) -> dict[str, Any]:
         "gpu": session.instance.gpu,
         "gpu_count": session.instance.gpu_count,
         **_price(session.price),
-        "cost": _money(session.cost()),
+        "cost": _money(cost(None, None)),
         "billing_rule": session.rule.name if session.rule else None,
-        "phases": [_span(session, span) for span in session.phases],
+        "phases": [_span(cost, span) for span in session.phases],
     }
 
 
-def _span(session: Session, span: PhaseSpan) -> dict[str, Any]:
+def _span(cost: Costing, span: PhaseSpan) -> dict[str, Any]:
     return {
         "phase": span.phase,
         "started_at": _instant(span.started_at),
         "ended_at": _instant(span.ended_at),
         "seconds": span.length.total_seconds(),
-        "cost": _money(session.cost(span.started_at, span.ended_at)),
+        "cost": _money(cost(span.started_at, span.ended_at)),
         "run": span.run,
     }
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from costctl.domain.money import Price
+    from costctl.domain.sessions import Costing
 
 _MONTH = re.compile(r"(\d{4})-(\d{2})", re.ASCII)
 _YEARS = range(1971, 9999)  # beyond these, a month's edges in UTC may not be dates
@@ -170,6 +171,7 @@ def _is_in(session: Session, begin: datetime, end: datetime) -> bool:
 
 
 def _row(session: Session, begin: datetime, end: datetime) -> SessionFigure:
+    cost = session.costing()
     return SessionFigure(
         session_id=session.id,
         instance=session.instance,
@@ -180,18 +182,18 @@ def _row(session: Session, begin: datetime, end: datetime) -> SessionFigure:
         went_on_after=session.known_until > end,
         end_reason=session.end_reason,
         price=session.price,
-        cost_micros=session.cost(begin, end),
-        phases=_phases(session, begin, end),
+        cost_micros=cost(begin, end),
+        phases=_phases(session, begin, end, cost),
         rule=session.rule.name if session.rule else None,
     )
 
 
-def _phases(session: Session, begin: datetime, end: datetime) -> Mapping[Phase, PhaseFigure]:
+def _phases(session: Session, begin: datetime, end: datetime, cost: Costing) -> Mapping[Phase, PhaseFigure]:
     lengths: dict[Phase, timedelta] = {}
     micros: Counter[Phase] = Counter()
     for span in session.spans(begin, end):
         lengths[span.phase] = lengths.get(span.phase, _NOTHING) + span.length
-        micros[span.phase] += session.cost(span.started_at, span.ended_at) or 0
+        micros[span.phase] += cost(span.started_at, span.ended_at) or 0
     return {
         phase: PhaseFigure(length=lengths[phase], cost_micros=micros[phase] if session.price else None)
         for phase in Phase
