@@ -62,6 +62,12 @@ def test_the_wheel_migrates_an_empty_ledger(python, tmp_path):
     assert [session["end_reason"] for session in sessions] == ["idle"]
 
 
+def test_the_wheel_knows_the_rules_of_providers(python, tmp_path):
+    rules = json.loads(costctl(python, tmp_path, "billing", "rules", "--json").stdout)["rules"]
+
+    assert "autodl" in {rule["name"] for rule in rules}
+
+
 def costctl_folder(python, cwd):
     program = "import costctl; print(costctl.__file__)"
     found = subprocess.run([python, "-c", program], cwd=cwd, check=True, capture_output=True, text=True)

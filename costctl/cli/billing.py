@@ -24,7 +24,7 @@ Examples:
 """
 
 
-@click.group()
+@click.group(epilog="\b\nExamples:\n  costctl billing show 12 --rule aws-ec2-linux\n  costctl billing rules azure-vm")
 def billing() -> None:
     """Explain bills: which charges a provider makes for a session, by which rule, and how sure that is.
 
