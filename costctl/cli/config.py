@@ -23,18 +23,10 @@ def show(*, as_json: bool) -> None:
     rows = []
     for setting in SETTINGS:
         origin = resolved.origins[setting.name]
-        value = ("***" if origin.raw else "") if setting.secret else _shown(origin.raw)
+        value = setting.shown(origin.raw)
         rows.append({"name": setting.name, "value": value, "from": origin.place, "variable": setting.variable})
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
     for row in rows:
         click.echo(f"{row['name']:<16} {row['value'] or '-':<24} {row['from']}")
-
-
-def _shown(raw: object) -> str:
-    if raw is None or raw == ():
-        return ""
-    if isinstance(raw, list | tuple):
-        return " ".join(map(str, raw))
-    return str(raw).lower() if isinstance(raw, bool) else str(raw)

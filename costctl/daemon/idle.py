@@ -136,10 +136,3 @@ class IdleWatch:
         logger.error("idle: %s; next attempt in %s", error, format_duration(pause))
         self._recorder.reopen_session()
         self._supervisor.reopen()
-
-
-async def beat_for_ever(recorder: Recorder, clock: Clock, *, every_s: float) -> None:
-    """Write heartbeats, and with them what was gathered since the last one."""
-    while True:
-        await clock.sleep(every_s)
-        recorder.beat()

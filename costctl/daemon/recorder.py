@@ -97,8 +97,6 @@ class Recorder:
         self._write(partial(Ledger.begin_phase, session_id=self._session, at=at, phase=phase, run=run))
 
     def _run_in(self, phase: Phase) -> int | None:
-        if phase is Phase.STARTING and self._run is None:
-            return self._next_run  # the state changes a moment before the run is written
         return None if phase is Phase.OFF else self._run
 
     def _settle_idle(self) -> None:

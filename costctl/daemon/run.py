@@ -8,18 +8,17 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from costctl.daemon.ending import Ending, EngineMemory, done_within
 from costctl.domain import lifecycle as life
 from costctl.domain.diagnosis import Diagnosis, diagnose
 from costctl.domain.durations import format_duration
-from costctl.domain.gpus import memory_still_held
 from costctl.domain.startup import StartTrack, breakdown, observe
-from costctl.errors import CostctlError, EngineUnreadableError, GpuError
+from costctl.errors import CostctlError, EngineUnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from costctl.domain.engines import Counters, LaunchPlan
-    from costctl.domain.gpus import GpuReading
     from costctl.ports import Clock, Engine, EngineApi, EngineProcess, Gpus, Launcher
 
 logger = logging.getLogger(__name__)
@@ -30,14 +29,9 @@ _DEAF_AFTER_FAILURES = 3
 _CANARY_TIMEOUT_S = 60.0
 _COUNTERS_LAG_S = 2.0
 """How late the engine's counters may show what a request did."""
-_TERMINATE_AGAIN_S = 2.0
-"""vLLM swallows a SIGTERM during its start (seen with 0.32), so it is sent again."""
-_START_STOP_TIMEOUT_S = 5.0
-_LAST_PROCESSES_S = 2.0
-_GONE_TIMEOUT_S = 15.0
-_VRAM_TIMEOUT_S = 30.0
-_VRAM_SLACK_BYTES = 512 * 2**20
 _TAIL_LINES = 400
+_START_STOP_S = 5.0
+"""How long an engine that is still starting may take to end: it has nothing to lose."""
 
 
 class RunBook(Protocol):
@@ -95,7 +89,6 @@ class EngineRun:
         self._engine = engine
         self._launcher = launcher
         self._connect = connect
-        self._gpus = gpus
         self._clock = clock
         self._book = book
         self._limits = limits
@@ -109,8 +102,7 @@ class EngineRun:
         self._counting = asyncio.Lock()
         self._kill_at_once = False
         self._unplanned: str | None = None
-        self._baseline: tuple[GpuReading, ...] | None = None
-        self._ever: frozenset[int] = frozenset()
+        self._memory = EngineMemory(gpus)
         self._progress_at = 0.0
         self._counted_at = self._probed_at = 0.0
         self.launched_at = clock.monotonic()
@@ -192,7 +184,7 @@ class EngineRun:
     async def _launch(self) -> None:
         if self._unplanned is not None:
             raise _BrokenError(self._unplanned)
-        self._baseline = await self._read_gpus()
+        await self._memory.take_baseline()
         self._api = self._connect(self._plan())
         logger.info("engine: starting %s%s", self.model, f", usually {self.usual_s:.0f} s" if self.usual_s else "")
         self._process = await self._launcher.launch(self._plan(), self._take_line)
@@ -234,13 +226,13 @@ class EngineRun:
             if self._clock.monotonic() >= deadline:
                 limit = format_duration(self._limits.start_s)
                 doing = self.track.phase.value
-                raise self._broken(f"not ready after {limit} (--start-timeout); it was busy with {doing}")
+                raise _BrokenError(f"it was not ready after {limit} (--start-timeout); it was busy with {doing}")
             await self._clock.sleep(_POLL_START_S)
         await self._check_owner(api)
         # /health alone is no proof: vLLM answers it while it sleeps, drains, or cannot generate.
         if not await self._probe(api):
-            raise self._broken("it answers its health route but no request")
-        self._remember_pids()
+            raise _BrokenError("it answers its health route but no request")
+        self._memory.remember(self.pids())
         self.ready_at = self._progress_at = self._counted_at = self._clock.monotonic()
         self._book.run_ready(self, breakdown(self.track, self.ready_at - self.launched_at))
         logger.info("engine: ready after %.1f s", self.ready_at - self.launched_at)
@@ -249,7 +241,7 @@ class EngineRun:
     async def _check_owner(self, api: EngineApi) -> None:
         owner = await api.listening_pid()
         if owner is not None and owner not in self._running().pids():
-            raise self._broken(f"process {owner}, which costctl did not start, listens on {self._plan().endpoint}")
+            raise _BrokenError(f"process {owner}, which costctl did not start, listens on {self._plan().endpoint}")
 
     async def _watch(self) -> None:
         failures = 0
@@ -258,8 +250,8 @@ class EngineRun:
             await self._clock.sleep(_WATCH_EVERY_S)
             failures = 0 if await api.healthy() else failures + 1
             if failures >= _DEAF_AFTER_FAILURES:
-                raise self._broken(f"its health route failed {failures} times in a row")
-            self._remember_pids()
+                raise _BrokenError(f"its health route failed {failures} times in a row")
+            self._memory.remember(self.pids())
             await self.refresh()
             await self._check_progress(api)
 
@@ -307,6 +299,8 @@ class EngineRun:
         return counters
 
     async def _check_progress(self, api: EngineApi) -> None:
+        if self.counters is None:
+            return  # without counters a long generation cannot be told from a stalled engine
         now = self._clock.monotonic()
         if not self._lifecycle().in_flight:
             self._progress_at = now
@@ -316,17 +310,13 @@ class EngineRun:
             self._progress_at = self._clock.monotonic()
             return
         stalled = format_duration(now - self._progress_at)
-        raise self._broken(f"it answers its health route but no request: none made progress for {stalled}")
+        raise _BrokenError(f"it answers its health route but no request: none made progress for {stalled}")
 
     # --- the end of a life ---------------------------------------------------------------------------------------
 
     async def _finish(self, broken: str | None) -> None:
-        left = await self._end_processes(graceful=broken is None)
-        left = left or (await self._vram_left() if self._process else None)
-        if left:
-            logger.error("engine: STUCK, and the machine is still billed: %s", left)
-            self._report(life.EngineRemains(left))
-            await self._until_gone()
+        if self._process is not None:
+            await self._end_process(self._process, graceful=broken is None)
         if self._api is not None:
             await self._api.close()
         logger.info("engine: stopped, nothing of it is left%s", f" ({self.note})" if self.note else "")
@@ -334,69 +324,29 @@ class EngineRun:
         self._book.run_ended(self, outcome, broken)
         self._report(life.EngineGone())
 
-    async def _end_processes(self, *, graceful: bool) -> str | None:
-        """End every process; return what is left in words, None if all are gone and nobody listens."""
-        process = self._process
-        if process is None:
-            return None
+    async def _end_process(self, process: EngineProcess, *, graceful: bool) -> None:
         if graceful:
             await self._drain()
             await self.refresh()
-            await self._terminate(process)
-        if not await self._within(process.gone, _LAST_PROCESSES_S if graceful else 0):
-            process.kill()
-        if not await self._within(process.gone, _GONE_TIMEOUT_S):
-            return f"processes that even SIGKILL did not end: {', '.join(map(str, sorted(process.pids())))}"
-        if await self._connected().reachable():
-            return f"something still listens on {self._plan().endpoint}"
-        return None
+        patience_s = self._limits.stop_s if self.ready_at is not None else min(_START_STOP_S, self._limits.stop_s)
+        ending = Ending(
+            process=process,
+            api=self._connected(),
+            endpoint=self._plan().endpoint,
+            memory=self._memory,
+            clock=self._clock,
+        )
+        if left := await ending.carry_out(patience_s=patience_s if graceful else 0):
+            logger.error("engine: STUCK, and the machine is still billed: %s", left)
+            self._report(life.EngineRemains(left))
+            await ending.until_gone()
+        self.note = self._memory.note
 
     async def _drain(self) -> None:
         if self.ready_at is not None and not self._drained.done():
             logger.info("engine: waiting for %d requests to end", self._lifecycle().in_flight)
-            if not await self._within(self._drained, self._limits.drain_s):
+            if not await done_within(self._clock, self._drained, self._limits.drain_s):
                 logger.warning("engine: %d requests are cut off after the drain timeout", self._lifecycle().in_flight)
-
-    async def _terminate(self, process: EngineProcess) -> None:
-        patience = self._limits.stop_s if self.ready_at is not None else min(_START_STOP_TIMEOUT_S, self._limits.stop_s)
-        deadline = self._clock.monotonic() + patience
-        while not process.exited.done() and self._clock.monotonic() < deadline:
-            process.terminate()
-            await self._within(process.exited, _TERMINATE_AGAIN_S)
-        if not process.exited.done():
-            logger.warning("engine: did not end within %s, killing it", format_duration(patience))
-
-    async def _vram_left(self) -> str | None:
-        """Wait for the GPU memory to come back; return what is missing in words."""
-        if self._baseline is None:
-            self.note = "GPU memory could not be read before the start, so its return was not verified"
-            return None
-        deadline = self._clock.monotonic() + _VRAM_TIMEOUT_S
-        while True:
-            held = await self._vram_held(self._baseline)
-            if not held:
-                return None
-            if self._clock.monotonic() >= deadline:
-                return f"{held / 2**20:,.0f} MiB of GPU memory did not come back"
-            await self._clock.sleep(_POLL_START_S)
-
-    async def _vram_held(self, baseline: tuple[GpuReading, ...]) -> int:
-        readings = await self._read_gpus()
-        if readings is None:
-            self.note = "GPU memory could not be read after the stop, so its return was not verified"
-            return 0
-        return memory_still_held(baseline, readings, ours=self._ever, slack_bytes=_VRAM_SLACK_BYTES)
-
-    async def _until_gone(self) -> None:
-        """Wait, for as long as it takes, until what was stuck is gone after all."""
-        await asyncio.wait({self._running().gone})
-        while await self._something_left():
-            await self._clock.sleep(_WATCH_EVERY_S)
-
-    async def _something_left(self) -> bool:
-        if await self._connected().reachable():
-            return True
-        return self._baseline is not None and bool(await self._vram_held(self._baseline))
 
     # --- small things --------------------------------------------------------------------------------------------
 
@@ -412,32 +362,12 @@ class EngineRun:
     def _usual(self) -> str:
         return f" of usually {self.usual_s:.0f} s" if self.usual_s else ""
 
-    async def _read_gpus(self) -> tuple[GpuReading, ...] | None:
-        try:
-            return await asyncio.to_thread(self._gpus.read)
-        except GpuError as error:
-            logger.warning("%s", error)
-            return None
-
-    async def _within(self, future: asyncio.Future[Any], seconds: float) -> bool:
-        """Return whether `future` is done within `seconds` of the clock."""
-        timer = asyncio.ensure_future(self._clock.sleep(seconds))
-        await asyncio.wait({future, timer}, return_when=asyncio.FIRST_COMPLETED)
-        timer.cancel()
-        return future.done()
-
     def _broken_by_exit(self, process: EngineProcess) -> _BrokenError:
         status = process.exited.result()
         self.diagnosis = diagnose(
             list(self.tail), exit_code=status.code, signal=status.signal, ready=self.ready_at is not None
         )
         return _BrokenError(f"{self.diagnosis.summary}. {self.diagnosis.advice}")
-
-    def _broken(self, what: str) -> _BrokenError:
-        return _BrokenError(f"the engine is broken: {what}")
-
-    def _remember_pids(self) -> None:
-        self._ever |= self.pids()
 
     def _running(self) -> EngineProcess:
         assert self._process is not None  # noqa: S101 - only called once it was launched

@@ -31,6 +31,11 @@ HEALTHY_AFTER_S = 60.0
 """A run that was ready for so long has proved itself: the next failure counts as the first."""
 
 
+FUTILE_AFTER_FAILURES = 3
+"""After so many failures in a row, requests that are turned away no longer count as work: a client that keeps asking an
+engine that cannot start must not keep the machine up, and billed, for ever."""
+
+
 class EngineState(StrEnum):
     """Where the engine is in its life."""
 
@@ -169,7 +174,7 @@ def step(now: Lifecycle, event: Event, at: float) -> tuple[Lifecycle, Effects]: 
         case RequestCame():
             return _request_came(now, at)
         case WaiterLeft():
-            return replace(now, waiting=max(0, now.waiting - 1), last_work_at=at), ()
+            return replace(_with_work(now, at), waiting=max(0, now.waiting - 1)), ()
         case RequestEnded():
             return _request_ended(now, at)
         case StartWanted():
@@ -199,13 +204,17 @@ def _request_came(now: Lifecycle, at: float) -> tuple[Lifecycle, Effects]:
     if now.state is EngineState.READY:
         return replace(now, in_flight=now.in_flight + 1), (Effect.ADMIT,)
     if now.closing or now.state is EngineState.STUCK or now.waiting >= now.most_waiting:
-        return replace(now, last_work_at=at), (Effect.REFUSE,)
+        return _with_work(now, at), (Effect.REFUSE,)
     if now.state in (EngineState.STARTING, EngineState.STOPPING):
         return replace(now, waiting=now.waiting + 1), (Effect.HOLD,)
     if not _may_launch(now, at):
-        return replace(now, last_work_at=at), (Effect.REFUSE,)
+        return _with_work(now, at), (Effect.REFUSE,)
     started, effects = _launch(now, at)
     return replace(started, waiting=started.waiting + 1), (Effect.HOLD, *effects)
+
+
+def _with_work(now: Lifecycle, at: float) -> Lifecycle:
+    return now if now.failures >= FUTILE_AFTER_FAILURES else replace(now, last_work_at=at)
 
 
 def _request_ended(now: Lifecycle, at: float) -> tuple[Lifecycle, Effects]:
@@ -258,8 +267,8 @@ def _gone(now: Lifecycle, at: float) -> tuple[Lifecycle, Effects]:
 
 def _refuse_waiting(now: Lifecycle, at: float) -> tuple[Lifecycle, Effects]:
     """Turn away all who wait; they were work until now, so that idleness cannot strike the moment a start fails."""
-    last_work_at = at if now.waiting else now.last_work_at
-    return replace(now, waiting=0, last_work_at=last_work_at), (Effect.REFUSE_WAITING,)
+    worked = _with_work(now, at) if now.waiting else now
+    return replace(worked, waiting=0), (Effect.REFUSE_WAITING,)
 
 
 def _may_launch(now: Lifecycle, at: float) -> bool:

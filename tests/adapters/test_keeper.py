@@ -17,10 +17,10 @@ from costctl.domain.engines import Endpoint, ExitStatus, LaunchPlan
 from costctl.errors import EngineStartError
 
 TIMEOUT_S = 20
-# A server with a helper in its process group and one that went its own way.
+# A server with a helper in its process group, which holds all that it was given open, and one that went its own way.
 FAMILY = """
 import os, signal, subprocess, sys
-helper = subprocess.Popen(["sleep", "600"])
+helper = subprocess.Popen(["sleep", "600"], close_fds=False)
 runaway = subprocess.Popen(["sleep", "600"], start_new_session=True)
 signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
 print("up", flush=True)

@@ -7,6 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from costctl.domain.lifecycle import (
     BACKOFF_FIRST_S,
     BACKOFF_LONGEST_S,
+    FUTILE_AFTER_FAILURES,
     HEALTHY_AFTER_S,
     CloseCancelled,
     Effect,
@@ -207,7 +208,8 @@ class Lives(RuleBasedStateMachine):
                 self.admitted, self.waiting = self.admitted + self.waiting, 0
             case Effect.REFUSE_WAITING:
                 if self.waiting:
-                    assert self.state.last_work_at == self.at, "who is turned away was work until then"
+                    worked = self.state.last_work_at == self.at
+                    assert worked or self.state.failures >= FUTILE_AFTER_FAILURES, "who is turned away was work"
                 self.waiting = 0
             case Effect.LAUNCH:
                 assert not self.state.closing
@@ -300,3 +302,24 @@ class Lives(RuleBasedStateMachine):
 
 
 TestLives = Lives.TestCase
+
+
+def test_a_client_that_polls_an_engine_that_cannot_start_counts_as_work_only_at_first():
+    now, at = Lifecycle(state=EngineState.OFF, since=0.0, last_work_at=0.0), 0.0
+    worked_at = []
+    for _ in range(FUTILE_AFTER_FAILURES + 3):
+        at = max(at + 1.0, now.retry_at)
+        now, _ = step(now, RequestCame(), at)
+        now, _ = step(now, EngineBroke("no such model"), at + 1.0)
+        now, _ = step(now, EngineGone(), at + 2.0)
+        worked_at.append(now.last_work_at)
+    assert len(set(worked_at)) == FUTILE_AFTER_FAILURES - 1, "the last ones must not keep the machine up"
+
+
+def test_requests_count_as_work_again_once_the_engine_has_been_stopped_on_purpose():
+    now = Lifecycle(state=EngineState.READY, since=0.0, last_work_at=0.0, failures=FUTILE_AFTER_FAILURES)
+    now, _ = step(now, StopWanted("idle"), 5.0)
+    now, _ = step(now, EngineGone(), 6.0)
+    now, _ = step(now, RequestCame(), 7.0)
+    now, _ = step(now, WaiterLeft(), 8.0)
+    assert now.last_work_at == 8.0

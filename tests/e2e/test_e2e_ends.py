@@ -1,5 +1,6 @@
 """Ends: by idleness, by order, by signals, by murder; the session is right and nothing is left each time."""
 
+import contextlib
 import json
 import os
 import random
@@ -13,6 +14,7 @@ import psutil
 import pytest
 from running_costctl import QUESTION, let_pass, until
 
+ROUNDS = int(os.environ.get("COSTCTL_TEST_ROUNDS", "5"))
 SLOW = ("--start-seconds", "0.2", "--tokens-per-second", "20", "--first-token-seconds", "0")
 
 
@@ -60,7 +62,7 @@ def test_unload_frees_the_gpu_and_stays(box):
     box.chat()
     box.engine_is("off")
     assert box.chat()
-    assert box.log().count("engine: ready") == 2
+    until(lambda: box.log().count("engine: ready") == 2, "the second start to be logged")
     assert daemon.process.poll() is None
     (session,) = box.sessions()
     assert session["ended_at"] is None
@@ -186,15 +188,34 @@ def test_sigterm_while_the_engine_starts_ends_both_and_answers_who_waits(box):
     assert box.consistent()
 
 
+def stream_if_one_can(box):
+    """Ask for a long answer as soon as the door opens, whatever becomes of it."""
+    with contextlib.suppress(openai.OpenAIError, AssertionError), box.client() as client:
+        until(lambda: is_open(box.port), "the door to open", patience_s=3)
+        for _ in client.chat.completions.create(**QUESTION, stream=True, max_tokens=400):
+            pass
+
+
+def is_open(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_murder_at_any_moment_leaves_no_process_and_a_ledger_that_adds_up(box):
     chance = random.Random(20260101)
-    for _ in range(5):
-        daemon = box.spawn("--idle-shutdown", "1s", "--eager", "--price", "1 EUR/h")
-        let_pass(chance, 2)
+    for number in range(1, ROUNDS + 1):
+        daemon = box.spawn("--idle-shutdown", "2.5s", "--price", "1 EUR/h")
+        asking = threading.Thread(target=stream_if_one_can, args=(box,))
+        asking.start()
+        let_pass(chance, 4)
+        lived = daemon.process.poll() is None
         daemon.kill()
         until(lambda: not box.processes(), f"nothing to be left: {box.processes()}")
+        asking.join()
         if (box.home / "ledger.db").exists() and box.run("sessions").returncode == 0:
             assert box.consistent()
+        words = daemon.said.strip().rpartition("\n")[2] or "nothing yet"
+        print(f"round {number}: {'killed' if lived else 'had ended'} after {words!r}: no process left, ledger right")
     last = box.serve("--idle-shutdown", "1s", "--price", "1 EUR/h")
     assert last.ended() == 0
     assert box.consistent()

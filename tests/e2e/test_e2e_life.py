@@ -137,7 +137,7 @@ def test_stopping_only_the_engine_leaves_the_daemon_and_the_next_request_starts_
     assert box.ok("stop", "--engine") == "the engine is off\n"
     assert box.status()["engine"]["state"] == "off"
     box.chat()
-    assert box.log().count("engine: ready") == 2
+    until(lambda: box.log().count("engine: ready") == 2, "the second start to be logged")
     assert box.ok("stop") == "the daemon has ended; this machine is still on\n"
     assert box.daemons[0].ended() == 0
     (session,) = box.sessions()

@@ -191,6 +191,30 @@ async def test_headers_pass_with_their_repetitions_and_foreign_bytes(door, engin
     assert second.get("User-Agent") is None
 
 
+@pytest.mark.parametrize("query", ["x=\udcff", "x=\u00e9", "x=%zz&y={|}^`", "a=1#b", "x=%00", "?/../?", "x=[1]\\"])
+async def test_a_query_of_any_kind_gets_an_answer(door, engine, query):
+    async with door.raw() as client:
+        client.send(head("POST", f"{CHAT}?{query}", ["Content-Length: 2"]), b"{}")
+        assert (await client.answer()).status in (200, 400)
+
+
+async def test_a_header_that_is_no_text_passes_or_is_refused(door, engine):
+    async with door.raw() as client:
+        client.post(headers=["X-A: \udcff\udcfe"])
+        assert (await client.answer()).status in (200, 400)
+
+
+async def test_a_header_of_the_engine_that_is_no_text_passes_or_is_refused(door, engine):
+    async def answer(exchange):
+        await exchange.body()
+        exchange.send(b"HTTP/1.1 200 OK\r\nX-A: \xff\xfe\r\nContent-Length: 2\r\n\r\n{}")
+
+    engine.script = answer
+    async with door.raw() as client:
+        client.post()
+        assert (await client.answer()).status in (200, 502)
+
+
 async def test_compressed_bodies_pass_as_they_are_both_ways(door, engine):
     packed_answer = gzip.compress(b'{"ok":true}')
 

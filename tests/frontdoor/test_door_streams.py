@@ -127,6 +127,27 @@ def client_bytes(door):
     return sum(connection.transport.get_write_buffer_size() for connection in door.listener._server.connections)
 
 
+async def test_a_client_that_never_reads_is_cut_off_in_the_end(open_door, engine, caplog):
+    door = await open_door(heads={"sweep_every_s": 0.02})
+    left = asyncio.Event()
+
+    async def flood(exchange):
+        await exchange.body()
+        exchange.begin_stream()
+        exchange.chunk(b"x" * 2**24)
+        await exchange.left()
+        left.set()
+
+    engine.script = flood
+    async with door.raw() as client:
+        client.post()
+        await soon(read_head(client.reader))
+        client.writer.transport.pause_reading()
+        await soon(left.wait())
+        await door.quiet()
+    assert "connection cut" in caplog.text
+
+
 async def test_a_waiting_client_that_leaves_does_not_stop_the_start(open_door, engine):
     door = await open_door(ready=False)
     async with door.raw() as client:

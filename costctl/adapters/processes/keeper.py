@@ -34,6 +34,8 @@ def main(arguments: list[str]) -> int:
         # It must outlive a terminal's Ctrl-C and a service manager's SIGTERM, which the daemon answers with a drain.
         signal.signal(number, signal.SIG_IGN)
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    # Its end-of-file means that the keeper is dead, whoever else lives.
+    os.set_inheritable(status_fd, False)  # noqa: FBT003 - it takes no keyword
     keeper = Keeper(status_fd)
     keeper.start(command, record)
     keeper.keep()

@@ -68,8 +68,11 @@ class KeptEngine:
             elif word == "exited":
                 code, signal = (int(number) for number in rest.split())
                 self.exited.set_result(ExitStatus(code=None if signal else code, signal=signal or None))
-        await self._keeper.wait()
-        if word != "gone":
+        if word == "gone":
+            await self._keeper.wait()
+        else:
+            # Not waited for: asyncio calls a process ended only when nobody holds its output any more, and who
+            # outlives the keeper does.
             await self._bury(started)
         self.gone.set_result(None)
 

@@ -35,6 +35,7 @@ _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
 # Less than the 5 s after which uvicorn closes an idle connection by default.
 _KEEP_ALIVE_S = 4.0
 _SMALL_ANSWER = 256 * 1024
+_MOST_URLS = 64
 _RETRY_WITHIN_S = 1.0
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _LONGEST_EVENT = 2**20
@@ -91,7 +92,9 @@ class Upstream:
         url = self._urls.get(raw_path)
         if url is None:
             url = URL(self.base + raw_path, encoded=True)
-            if "?" not in raw_path:  # the front door's routes are few, queries are not
+            if (
+                "?" not in raw_path and len(self._urls) < _MOST_URLS
+            ):  # routes are few; queries and responses' ids are not
                 self._urls[raw_path] = url
         return url
 

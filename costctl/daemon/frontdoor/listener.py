@@ -107,9 +107,15 @@ class Listener:
     """Accepts connections and hands requests to `handler`."""
 
     def __init__(
-        self, handler: Handler, *, head_timeout_s: float = _HEAD_TIMEOUT_S, keep_alive_s: float = _KEEP_ALIVE_S
+        self,
+        handler: Handler,
+        *,
+        head_timeout_s: float = _HEAD_TIMEOUT_S,
+        keep_alive_s: float = _KEEP_ALIVE_S,
+        sweep_every_s: float = _SWEEP_EVERY_S,
     ) -> None:
         self._handler = handler
+        self._sweep_every_s = sweep_every_s
         # A client that leaves cancels its handler, and with it the engine's work, streamed or not.
         self._server = _Server(
             self._handle,
@@ -157,7 +163,7 @@ class Listener:
     async def _sweep(self) -> None:
         """Cut off clients that have not taken a byte of their answer for minutes: they hold the GPU awake."""
         while True:
-            await asyncio.sleep(_SWEEP_EVERY_S)
+            await asyncio.sleep(self._sweep_every_s)
             for connection in list(self._server.connections):
                 if isinstance(connection, _Connection) and connection.transport is not None:
                     _cut_if_stuck(connection, connection.transport)
