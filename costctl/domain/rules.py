@@ -61,6 +61,8 @@ class BillingRule:
     def __post_init__(self) -> None:
         if min(self.increment, self.minimum) < _NOTHING or self.minimum_charge_micros < 0:
             raise BadValueError("no increment and no minimum is less than nothing")
+        if self.minimum_charge_micros % self.rounding.quantum_micros:
+            raise BadValueError("the least charge is a multiple of the smallest amount that is charged")
         if self.is_prepaid and self.increment < _SHORTEST_PREPAID:
             raise BadValueError("what is paid in advance is paid by the minute or more")
         if self.is_prepaid and self.settles_in is not None:
