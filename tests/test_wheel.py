@@ -68,6 +68,12 @@ def test_the_wheel_has_the_price_catalog(python, tmp_path):
     assert [price["per_hour"] for price in prices] == ["1.80", "2.50", "3.00", "12.00"]
 
 
+def test_the_wheel_knows_the_rules_of_providers(python, tmp_path):
+    rules = json.loads(costctl(python, tmp_path, "billing", "rules", "--json").stdout)["rules"]
+
+    assert "autodl" in {rule["name"] for rule in rules}
+
+
 def costctl_folder(python, cwd):
     program = "import costctl; print(costctl.__file__)"
     found = subprocess.run([python, "-c", program], cwd=cwd, check=True, capture_output=True, text=True)

@@ -17,6 +17,8 @@ COMMANDS = {
     "sessions": "List the billed sessions.",
     "report": "Show what a month cost, and how much of it was wasted.",
     "prices": "Look up prices, set your own, explain which one a machine gets.",
+    "billing": "Explain a session's bill, and the rules of providers.",
+    "reconcile": "Compare the ledger with a provider's invoice.",
     "logs": "Show the engine's log.",
     "config": "Show the settings and where each comes from.",
     "demo": "See it all once, with a simulated engine; nothing is powered off.",

@@ -25,11 +25,12 @@ def sessions(*, since: str | None, limit: int, zone_name: str | None, as_json: b
 
     from costctl.reports import documents, zones
     from costctl.wiring import read_ledger
+    from costctl.wiring.billing import load_billing
 
     zone = zones.named_zone(zone_name) if zone_name else zones.system_zone()
     begin = zones.parse_since(since, now=datetime.now(UTC), zone=zone) if since else None
     with read_ledger() as ledger:
-        found = ledger.sessions(since=begin, last=limit + 1)
+        found = list(map(load_billing().apply, ledger.sessions(since=begin, last=limit + 1)))
     if len(found) > limit:
         click.echo(f"the newest {limit} are shown; more with --limit", err=True)
     found = found[-limit:]

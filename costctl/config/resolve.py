@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from costctl.config.home import expand_user
-from costctl.config.settings import BY_NAME, SETTINGS, Setting, Settings
+from costctl.config.settings import BY_NAME, SETTINGS, TABLES, Setting, Settings
+from costctl.config.tables import TomlFile, read_toml
 from costctl.domain.money import parse_price
 from costctl.errors import BadValueError
 
@@ -31,10 +30,11 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The settings with their origins by name."""
+    """The settings with their origins by name, and the file, of which the tables are still to be read."""
 
     settings: Settings
     origins: Mapping[str, Origin]
+    file: TomlFile | None = None
 
 
 def resolve(
@@ -46,10 +46,12 @@ def resolve(
         BadValueError: a value that cannot be understood, with the place where it stands.
     """
     path = _config_file(environ, config)
-    in_file = _read_file(path) if path else {}
+    file = read_toml(path) if path else None
+    content = file.content if file else {}
+    in_file = {name: _entry(file, name, value) for name, value in content.items() if file and name not in TABLES}
     origins = {setting.name: _origin(setting, flags, environ, in_file) for setting in SETTINGS}
     values = {BY_NAME[name].field: _value(BY_NAME[name], origin, now) for name, origin in origins.items()}
-    return Resolved(Settings(**values), origins)  # type: ignore[arg-type] # read by name, checked at import
+    return Resolved(Settings(**values), origins, file)  # type: ignore[arg-type] # read by name, checked at import
 
 
 def _origin(
@@ -91,35 +93,13 @@ def _config_file(environ: Mapping[str, str], config: str | None) -> Path | None:
     return users if users.is_file() else None
 
 
-def _read_file(path: Path) -> dict[str, Origin]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text)
-    except OSError as error:
-        raise BadValueError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise BadValueError(f"{path} is not UTF-8 text (byte {error.start})") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadValueError(f"{path}: {str(error)[:1].lower()}{str(error)[1:]}") from error
-    return {name: _entry(path, text, name, value) for name, value in content.items()}
-
-
-def _entry(path: Path, text: str, name: str, value: Any) -> Origin:
-    place = f"{path} line {_line_of(text, name)}, {name}"
+def _entry(file: TomlFile, name: str, value: Any) -> Origin:
+    place = file.place(name)
     setting = BY_NAME.get(name)
     if setting is None:
-        near = difflib.get_close_matches(name, BY_NAME, n=1)
+        near = difflib.get_close_matches(name, (*BY_NAME, *TABLES), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "; `costctl config show` lists all keys"
         raise BadValueError(f"{place}: unknown key{hint}")
     if setting.secret:
         raise BadValueError(f"{place}: keys do not belong in this file; use api-key-file or {setting.variable}")
     return Origin(value, place)
-
-
-def _line_of(text: str, name: str) -> int:
-    """Return the line where `name` is set; tomllib gives none for a file that parses."""
-    pattern = re.compile(rf"""\s*\[*\s*["']?{re.escape(name)}["']?\s*[=\].]""")
-    for number, line in enumerate(text.splitlines(), start=1):
-        if pattern.match(line):
-            return number
-    return 1

@@ -26,6 +26,8 @@ _SIZE = re.compile(r"(\d{1,15})\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
 _INTEGER = re.compile(r"[0-9]{1,15}")
 _SIZE_UNITS = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _PASSWORD = re.compile(r"(://[^/@:]*:).*@")
+TABLES = ("billing", "standing")
+"""What else may stand in the file: tables, read by those who need them (`config/billing.py`)."""
 _HIGHEST_PORT = 65_535
 
 
@@ -55,6 +57,7 @@ class Settings:
     region: str | None
     market: str | None
     billing_starts: str
+    billing_rule: str | None
     eager: bool
     start_timeout: float
     drain_timeout: float
@@ -417,6 +420,14 @@ SETTINGS: tuple[Setting, ...] = (
         default="auto",
         metavar="auto|boot|serve",
         help="When billing starts: at the machine's boot, or (auto with a simulated GPU) when the daemon starts.",
+        group="money",
+    ),
+    Setting(
+        name="billing-rule",
+        read=_optional_text,
+        default=None,
+        metavar="NAME",
+        help="How the provider bills, by a name from `costctl billing rules`; for reports.",
         group="money",
     ),
     Setting(

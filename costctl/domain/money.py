@@ -2,6 +2,7 @@
 
 A micro-unit is a millionth of the currency's unit. Cost accrues from a session's start; the cost of any stretch inside
 it is the difference of two accrued amounts, so stretches that partition a session always sum to the session exactly.
+Amounts are kept as exact fractions until `_rounded`, which is the only place where a fraction becomes micro-units.
 """
 
 from __future__ import annotations
@@ -10,17 +11,25 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
 
 from costctl.errors import BadValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 MICRO = 1_000_000
 _MICROSECONDS_PER_HOUR = 3_600_000_000
 _MICROSECOND = timedelta(microseconds=1)
+_NOTHING = timedelta(0)
 _PRICE = re.compile(
     r"\s*(?P<amount>[^\s/A-Za-z]+)\s*(?P<currency>[A-Za-z]{3})\s*/\s*(?:h|hr|hour)\s*", re.IGNORECASE | re.ASCII
 )
+_AMOUNT = re.compile(r"[+-]?\d{1,30}(\.\d{0,30})?([eE][+-]?\d{1,2})?", re.ASCII)  # AWS writes 6.0E-10
 _CURRENCY = re.compile("[A-Z]{3}")
 _HIGHEST = Decimal(100_000)
+_LARGEST = Decimal(10**12)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,14 +81,103 @@ def parse_price(text: str, *, source: str, dated: datetime) -> Price:
     return Price(micros_per_hour=int(micros), currency=match["currency"].upper(), source=source, dated=dated)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rounding:
+    """To what an exact amount is rounded: a multiple of `quantum_micros`, half to even or always up."""
+
+    quantum_micros: int = 1
+    up: bool = False
+
+    def __post_init__(self) -> None:
+        if self.quantum_micros < 1:
+            raise BadValueError("the smallest amount that is charged is more than zero")
+
+
+TO_MICRO_UNITS = Rounding()
+
+
 def accrued(price: Price, elapsed: timedelta) -> int:
     """Return the micro-units that `elapsed` since a session's start has cost, rounded half to even."""
-    if elapsed < timedelta(0):
-        raise ValueError("cost accrues forwards only")
-    whole, rest = divmod(price.micros_per_hour * (elapsed // _MICROSECOND), _MICROSECONDS_PER_HOUR)
+    return charged([(price, elapsed)])
+
+
+def charged(stretches: Iterable[tuple[Price, timedelta]], rounding: Rounding = TO_MICRO_UNITS) -> int:
+    """Return the micro-units that stretches at prices of one currency cost together, rounded once.
+
+    Raises:
+        ValueError: a stretch is negative.
+    """
+    exact = 0
+    for price, length in stretches:
+        if length < _NOTHING:
+            raise ValueError("cost accrues forwards only")
+        exact += price.micros_per_hour * (length // _MICROSECOND)
+    return _rounded(exact, _MICROSECONDS_PER_HOUR, rounding)
+
+
+def share(micros: int, part: timedelta, whole: timedelta) -> int:
+    """Return what of `micros` falls to the first `part` of a stretch that is `whole` long: all or nothing beyond it.
+
+    Shares are cumulative: a stretch from a to b gets the difference of two, so that stretches add up exactly.
+    """
+    if part <= _NOTHING:
+        return 0
+    if part >= whole:
+        return micros
+    return _rounded(micros * (part // _MICROSECOND), whole // _MICROSECOND, TO_MICRO_UNITS)
+
+
+def split(micros: int, weights: Sequence[int]) -> list[int]:
+    """Return `micros` split by weights that are not all zero; the parts add up exactly (cumulative rounding).
+
+    Raises:
+        ValueError: a weight is negative, or none is positive.
+    """
+    if min(weights, default=0) < 0 or not sum(weights):
+        raise ValueError("weights are not negative, and not all nothing")
+    whole = sum(weights)
+    reached = [_rounded(micros * weight, whole, TO_MICRO_UNITS) for weight in accumulate(weights, initial=0)]
+    return [after - before for before, after in pairwise(reached)]
+
+
+def parse_micros(text: str, rounding: Rounding | None = None) -> int:
+    """Return the micro-units of an amount written as plain decimal text, rounded if there is a `rounding`.
+
+    Raises:
+        BadValueError: not a number, beyond all reason, or finer than a micro-unit where nothing is rounded.
+    """
+    if not _AMOUNT.fullmatch(text.strip()):
+        raise BadValueError(f"{text!r} is not an amount: write it like 12.34")
+    amount = Decimal(text.strip())
+    if abs(amount) > _LARGEST:
+        raise BadValueError(f"{text!r} is not an amount between -{_LARGEST} and {_LARGEST}")
+    numerator, denominator = amount.as_integer_ratio()
+    if rounding is None and numerator * MICRO % denominator:
+        raise BadValueError(f"the amount {text!r} has more than six decimals")
+    return _rounded(numerator * MICRO, denominator, rounding or TO_MICRO_UNITS)
+
+
+def parse_currency(text: str) -> str:
+    """Return the currency written as three letters, like USD.
+
+    Raises:
+        BadValueError: another form.
+    """
+    currency = text.strip().upper()
+    if not _CURRENCY.fullmatch(currency):
+        raise BadValueError(f"{text!r} is not a currency: write three letters, like USD")
+    return currency
+
+
+def _rounded(numerator: int, denominator: int, rounding: Rounding) -> int:
+    """Return the multiple of the quantum nearest to a fraction (or the one above it), in micro-units."""
+    denominator *= rounding.quantum_micros
+    whole, rest = divmod(numerator, denominator)
+    if rounding.up:
+        return (whole + (rest > 0)) * rounding.quantum_micros
     twice = 2 * rest
-    round_up = twice > _MICROSECONDS_PER_HOUR or (twice == _MICROSECONDS_PER_HOUR and whole % 2 == 1)
-    return whole + round_up
+    round_up = twice > denominator or (twice == denominator and whole % 2 == 1)
+    return (whole + round_up) * rounding.quantum_micros
 
 
 def format_amount(micros: int, *, decimals: int | None = None) -> str:

@@ -6,11 +6,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from costctl.domain.billing import PowerOn, bill
 from costctl.domain.money import Price, accrued
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime, timedelta
+
+    from costctl.domain.billing import Bill
+    from costctl.domain.rules import BillingRule
+
+    # What [start, end) costs in micro-units; None is from the beginning, or to the end.
+    Costing = Callable[[datetime | None, datetime | None], int | None]
 
 
 class Phase(StrEnum):
@@ -82,6 +89,8 @@ class Session:
     end_reason: EndReason | None
     price: Price | None
     phases: tuple[PhaseSpan, ...] = field(default=())
+    rule: BillingRule | None = None
+    """How its provider bills it; None is by the exact time."""
 
     def __post_init__(self) -> None:
         if None in {self.started_at.tzinfo, self.known_until.tzinfo}:
@@ -99,11 +108,20 @@ class Session:
 
     def cost(self, start: datetime | None = None, end: datetime | None = None) -> int | None:
         """Return what [start, end) of this session cost in micro-units (all of it by default), None if unpriced."""
-        if self.price is None:
-            return None
-        begin = self._elapsed_at(start or self.started_at)
-        finish = self._elapsed_at(end or self.known_until)
-        return accrued(self.price, finish) - accrued(self.price, begin)
+        return self.costing()(start, end)
+
+    def costing(self) -> Costing:
+        """Return `cost` for many stretches: the bill is made once."""
+        price = self.price
+        if price is None:
+            return _unpriced
+        if self.rule is not None:
+            return self.bill(price, self.rule).between
+        return lambda start, end: self._exact(price, start, end)
+
+    def bill(self, price: Price, rule: BillingRule, released_at: datetime | None = None) -> Bill:
+        """Return what this session costs at `price` by `rule`, as far as it is known."""
+        return bill(PowerOn.at(price, self.started_at, self.known_until, released_at), rule)
 
     def spans(self, start: datetime | None = None, end: datetime | None = None) -> Iterator[PhaseSpan]:
         """Yield the phases, clipped to [start, end), leaving out what lies outside."""
@@ -113,6 +131,15 @@ class Session:
             if begin < finish:
                 yield PhaseSpan(phase=span.phase, started_at=begin, ended_at=finish, run=span.run)
 
+    def _exact(self, price: Price, start: datetime | None, end: datetime | None) -> int:
+        begin = self._elapsed_at(start or self.started_at)
+        finish = self._elapsed_at(end or self.known_until)
+        return accrued(price, finish) - accrued(price, begin)
+
     def _elapsed_at(self, instant: datetime) -> timedelta:
         clipped = min(max(instant, self.started_at), self.known_until)
         return clipped - self.started_at
+
+
+def _unpriced(start: datetime | None, end: datetime | None) -> None:  # noqa: ARG001 - the shape of all costings
+    return None

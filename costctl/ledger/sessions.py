@@ -43,6 +43,11 @@ class Sessions(Transactions):
         with self._look() as connection:
             return next(iter(read_sessions(connection, newest)), None)
 
+    def find_session(self, session_id: int) -> Session | None:
+        """Return the session with this id."""
+        with self._look() as connection:
+            return next(iter(read_sessions(connection, sessions_query().where(SessionRow.id == session_id))), None)
+
     def sessions(
         self, *, since: datetime | None = None, until: datetime | None = None, last: int | None = None
     ) -> list[Session]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
+from costctl.domain.csv_cells import csv_text
 from costctl.domain.money import format_amount
 from costctl.domain.sessions import Phase
 
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from costctl.domain.money import Price
-    from costctl.domain.sessions import PhaseSpan, Session
-    from costctl.reports.figures import CurrencyTotal, MonthReport, PhaseFigure, SessionFigure
+    from costctl.domain.sessions import Costing, PhaseSpan, Session
+    from costctl.reports.figures import CurrencyTotal, MonthReport, PhaseFigure, SessionFigure, StandingFigure
 
 SCHEMA = "costctl.report/1"
 
@@ -38,6 +37,7 @@ def month_json(report: MonthReport) -> str:
             "started_at": _instant(report.started_at, report.zone),
             "ended_at": _instant(report.ended_at, report.zone),
             "sessions": [_row(row, report.zone) for row in report.rows],
+            "standing": [_standing(figure) for figure in report.standing],
             "totals": _totals(report),
         }
     )
@@ -45,11 +45,7 @@ def month_json(report: MonthReport) -> str:
 
 def month_csv(report: MonthReport) -> str:
     """Return a month as a table of its sessions, with a column each for the seconds and the cost of every phase."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, _csv_columns(), lineterminator="\n")
-    table.writeheader()
-    table.writerows(_csv_row(row, report.zone) for row in report.rows)
-    return text.getvalue()
+    return csv_text(_csv_columns(), (_csv_row(row, report.zone) for row in report.rows))
 
 
 def _dump(document: Any) -> str:
@@ -57,6 +53,7 @@ def _dump(document: Any) -> str:
 
 
 def _session(session: Session) -> dict[str, Any]:
+    cost = session.costing()
     return {
         "id": session.id,
         "machine": session.instance.machine,
@@ -69,18 +66,19 @@ def _session(session: Session) -> dict[str, Any]:
         "gpu": session.instance.gpu,
         "gpu_count": session.instance.gpu_count,
         **_price(session.price),
-        "cost": _money(session.cost()),
-        "phases": [_span(session, span) for span in session.phases],
+        "cost": _money(cost(None, None)),
+        "billing_rule": session.rule.name if session.rule else None,
+        "phases": [_span(cost, span) for span in session.phases],
     }
 
 
-def _span(session: Session, span: PhaseSpan) -> dict[str, Any]:
+def _span(cost: Costing, span: PhaseSpan) -> dict[str, Any]:
     return {
         "phase": span.phase,
         "started_at": _instant(span.started_at),
         "ended_at": _instant(span.ended_at),
         "seconds": span.length.total_seconds(),
-        "cost": _money(session.cost(span.started_at, span.ended_at)),
+        "cost": _money(cost(span.started_at, span.ended_at)),
         "run": span.run,
     }
 
@@ -101,6 +99,7 @@ def _row(row: SessionFigure, zone: ZoneInfo) -> dict[str, Any]:
         "gpu_count": row.instance.gpu_count,
         **_price(row.price),
         "cost": _money(row.cost_micros),
+        "billing_rule": row.rule,
         "phases": {phase: _phase(figure) for phase, figure in row.phases.items()},
     }
 
@@ -117,6 +116,17 @@ def _totals(report: MonthReport) -> dict[str, Any]:
         "phase_seconds": {phase: length.total_seconds() for phase, length in report.phase_lengths.items()},
         "costs": [_currency(total) for total in report.totals],
         "unpriced": {"sessions": report.unpriced_count, "seconds": report.unpriced_length.total_seconds()},
+        "costs_with_standing": {currency: _money(micros) for currency, micros in report.costs_with_standing.items()},
+    }
+
+
+def _standing(figure: StandingFigure) -> dict[str, Any]:
+    return {
+        "name": figure.charge.name,
+        "per_month": _money(figure.charge.micros_per_month),
+        "currency": figure.charge.currency,
+        "while": figure.charge.when,
+        "cost": _money(figure.cost_micros),
     }
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from costctl.domain.sessions import EndReason, Instance, Phase, Session
+from costctl.domain.standing import StandingCharge, standing_cost
 from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from costctl.domain.money import Price
+    from costctl.domain.sessions import Costing
 
 _MONTH = re.compile(r"(\d{4})-(\d{2})", re.ASCII)
 _YEARS = range(1971, 9999)  # beyond these, a month's edges in UTC may not be dates
@@ -64,6 +66,8 @@ class SessionFigure:
     price: Price | None
     cost_micros: int | None
     phases: Mapping[Phase, PhaseFigure]
+    rule: str | None = None
+    """The billing rule behind the cost; None is the exact time."""
 
     @property
     def length(self) -> timedelta:
@@ -82,6 +86,14 @@ class CurrencyTotal:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StandingFigure:
+    """What a standing charge came to in the month, as far as it has gone."""
+
+    charge: StandingCharge
+    cost_micros: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MonthReport:
     """A month in figures; all instants in UTC, to be shown in `zone`."""
 
@@ -97,16 +109,36 @@ class MonthReport:
     unpriced_count: int
     unpriced_length: timedelta
     """Sessions of unknown price are counted here, and in no total of money."""
+    standing: tuple[StandingFigure, ...] = ()
+    """In no total of the sessions."""
+
+    @property
+    def costs_with_standing(self) -> Mapping[str, int]:
+        """What sessions and standing charges come to, by currency."""
+        costs: Counter[str] = Counter({total.currency: total.cost_micros for total in self.totals})
+        for figure in self.standing:
+            costs[figure.charge.currency] += figure.cost_micros
+        return dict(sorted(costs.items()))
 
 
-def month_report(sessions: Iterable[Session], *, month: str, zone: ZoneInfo) -> MonthReport:
+def month_report(
+    sessions: Iterable[Session],
+    *,
+    month: str,
+    zone: ZoneInfo,
+    standing: Iterable[StandingCharge] = (),
+    until: datetime | None = None,
+) -> MonthReport:
     """Return the figures of `month` in `zone` from the sessions that overlap it; others are left out.
+
+    Standing charges count up to `until`: in the present month, that is now.
 
     Raises:
         BadValueError: not a month.
     """
     begin, end = month_bounds(month, zone)
-    rows = tuple(_row(session, begin, end) for session in sessions if _is_in(session, begin, end))
+    found = [session for session in sessions if _is_in(session, begin, end)]
+    rows = tuple(_row(session, begin, end) for session in found)
     unpriced = [row for row in rows if row.price is None]
     return MonthReport(
         month=month.strip(),
@@ -119,7 +151,18 @@ def month_report(sessions: Iterable[Session], *, month: str, zone: ZoneInfo) -> 
         totals=tuple(_totals(rows)),
         unpriced_count=len(unpriced),
         unpriced_length=sum((row.length for row in unpriced), _NOTHING),
+        standing=tuple(_standing(standing, begin, min(end, until or end), zone, found)),
     )
+
+
+def _standing(
+    charges: Iterable[StandingCharge], begin: datetime, end: datetime, zone: ZoneInfo, sessions: Iterable[Session]
+) -> Iterable[StandingFigure]:
+    up = [(session.started_at, session.known_until) for session in sessions]
+    for charge in charges:
+        micros = standing_cost(charge, begin, end, zone, up)
+        if micros:
+            yield StandingFigure(charge=charge, cost_micros=micros)
 
 
 def _is_in(session: Session, begin: datetime, end: datetime) -> bool:
@@ -128,6 +171,7 @@ def _is_in(session: Session, begin: datetime, end: datetime) -> bool:
 
 
 def _row(session: Session, begin: datetime, end: datetime) -> SessionFigure:
+    cost = session.costing()
     return SessionFigure(
         session_id=session.id,
         instance=session.instance,
@@ -138,17 +182,18 @@ def _row(session: Session, begin: datetime, end: datetime) -> SessionFigure:
         went_on_after=session.known_until > end,
         end_reason=session.end_reason,
         price=session.price,
-        cost_micros=session.cost(begin, end),
-        phases=_phases(session, begin, end),
+        cost_micros=cost(begin, end),
+        phases=_phases(session, begin, end, cost),
+        rule=session.rule.name if session.rule else None,
     )
 
 
-def _phases(session: Session, begin: datetime, end: datetime) -> Mapping[Phase, PhaseFigure]:
+def _phases(session: Session, begin: datetime, end: datetime, cost: Costing) -> Mapping[Phase, PhaseFigure]:
     lengths: dict[Phase, timedelta] = {}
     micros: Counter[Phase] = Counter()
     for span in session.spans(begin, end):
         lengths[span.phase] = lengths.get(span.phase, _NOTHING) + span.length
-        micros[span.phase] += session.cost(span.started_at, span.ended_at) or 0
+        micros[span.phase] += cost(span.started_at, span.ended_at) or 0
     return {
         phase: PhaseFigure(length=lengths[phase], cost_micros=micros[phase] if session.price else None)
         for phase in Phase

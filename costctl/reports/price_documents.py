@@ -5,11 +5,10 @@ What `prices list --csv` prints, `prices import` takes.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from typing import TYPE_CHECKING, Any
 
+from costctl.domain.csv_cells import csv_text
 from costctl.domain.money import format_amount
 from costctl.domain.pricelists import FACTS, WORDS
 
@@ -32,12 +31,8 @@ def offers_json(offers: Iterable[Offer], doubts: Doubts, now: datetime) -> str:
 
 def offers_csv(offers: Iterable[Offer], doubts: Doubts, now: datetime) -> str:
     """Return offers as CSV in costctl's own format, with what else is known of each."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for offer in offers:
-        writer.writerow(_offer(offer, now) | {"doubts": "; ".join(doubts.about(offer))})
-    return text.getvalue()
+    rows = (_offer(offer, now) | {"doubts": "; ".join(doubts.about(offer))} for offer in offers)
+    return csv_text(_CSV_COLUMNS, ({name: row.get(name) for name in _CSV_COLUMNS} for row in rows))
 
 
 WRITERS = {"json": offers_json, "csv": offers_csv}

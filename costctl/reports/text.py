@@ -12,6 +12,7 @@ from rich.table import Table
 
 from costctl.domain.durations import format_duration
 from costctl.domain.money import MICRO, format_amount
+from costctl.domain.standing import When
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,6 +47,7 @@ def print_month(report: MonthReport, console: Console, *, newest: Session | None
         console.print(f"no sessions in {report.month}")
         if newest is not None:
             console.print(f"the newest session began on {newest.started_at.astimezone(report.zone):%Y-%m-%d}")
+        _print_standing(report, console, 2)
         return
     decimals = _decimals(total.cost_micros for total in report.totals)
     console.print(_headline(report, decimals), style="bold")
@@ -53,6 +55,7 @@ def print_month(report: MonthReport, console: Console, *, newest: Session | None
     console.print(_rows_table(report, console, decimals))
     console.print()
     console.print(_totals_table(report, console, decimals))
+    _print_standing(report, console, decimals)
     for note in _notes(report):
         console.print(note)
 
@@ -116,13 +119,57 @@ def _totals_table(report: MonthReport, console: Console, decimals: int) -> Table
     return _table(console, headings, rows, footer=["all", _minutes(report.length), "", *whole])
 
 
+def _print_standing(report: MonthReport, console: Console, decimals: int) -> None:
+    if not report.standing:
+        return
+    rows = [
+        [
+            figure.charge.name,
+            f"{format_amount(figure.charge.micros_per_month)} {figure.charge.currency}/month",
+            "" if figure.charge.when is When.ALWAYS else f"while {figure.charge.when}",
+            f"{format_amount(figure.cost_micros, decimals=decimals)} {figure.charge.currency}",
+        ]
+        for figure in report.standing
+    ]
+    console.print()
+    console.print(_table(console, ["standing charge", ">price", "when", ">cost"], rows))
+    costs = (
+        f"{format_amount(micros, decimals=decimals)} {code}" for code, micros in report.costs_with_standing.items()
+    )
+    console.print(f"sessions and standing charges: {', '.join(costs)}")
+
+
 def _notes(report: MonthReport) -> Iterable[str]:
+    rules = sorted({row.rule for row in report.rows if row.rule})
+    if rules:
+        yield f"Billed by the rule of {', '.join(rules)}; `costctl billing show` explains a session's bill."
     if report.unpriced_count:
         sessions = f"{report.unpriced_count} session{'s' * (report.unpriced_count != 1)}"
         yield f"{sessions} ({_length(report.unpriced_length)}) of unknown price: not in any sum of money."
         yield "Say what an hour costs with `costctl serve --price '1.8 CNY/h'` or in the configuration."
     if any(row.began_before or row.went_on_after for row in report.rows):
         yield "< began before this month, > went on after it: only the part in the month is counted."
+
+
+def print_table(
+    console: Console,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    footer: Sequence[str] = (),
+    *,
+    wrap: bool = False,
+    header: bool = True,
+) -> None:
+    """Print a table; headings that begin with > are for numbers, with `wrap` the last column may take more lines."""
+    table = _table(console, headings, rows, footer)
+    table.show_header = header
+    table.columns[-1].no_wrap = not wrap
+    console.print(table)
+
+
+def gpu_name(instance: Instance) -> str:
+    """Return the GPUs of `instance` in short."""
+    return _gpu(instance)
 
 
 def _table(

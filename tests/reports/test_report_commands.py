@@ -183,6 +183,7 @@ def test_sessions_as_json_keep_their_contract(january):
         "currency": "CNY",
         "price_source": "flag",
         "cost": "1.50",
+        "billing_rule": None,
         "phases": None,
     }
     assert plain["phases"][1] == {

@@ -1,0 +1,1 @@
+"""Invoices of providers, read from CSV files into lines of the domain."""
