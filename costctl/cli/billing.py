@@ -66,7 +66,7 @@ def show(
         raise BadValueError(f"the price of session {session.id} is unknown: give one with --price '1.8 CNY/h'")
     if released_at and (session.ended_at is None or released_at < session.ended_at):
         raise BadValueError(f"--released {released}: session {session.id} had not ended by then")
-    bill = session.bill(at, load_billing(rule).rule_for(session.instance), released_at)
+    bill = session.bill(at, load_billing(rule).rule_of(session), released_at)
     found = bills.SessionBill(session=session, bill=bill)
     if as_json:
         click.echo(bills.bill_json(found, zone), nl=False)

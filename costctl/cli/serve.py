@@ -41,7 +41,7 @@ class _GroupedCommand(click.Command):
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
     for setting in reversed(SETTINGS):
-        if setting.name not in ("engine-args", "api-keys", "billing-rule"):  # the last is for those who read the ledger
+        if setting.name not in ("engine-args", "api-keys"):
             command = _option(setting)(command)
     return command
 

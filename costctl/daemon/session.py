@@ -26,13 +26,21 @@ class Opening:
     key: str
     started_at: datetime
     price: Price | None
+    rule: str | None
     timeline: Timeline
     next_run: int
     remarks: tuple[str, ...] = ()
 
 
 def open_session(
-    ledger: Ledger, *, instance: Instance, key: str, billed_since: datetime | None, price: Price | None, clock: Clock
+    ledger: Ledger,
+    *,
+    instance: Instance,
+    key: str,
+    billed_since: datetime | None,
+    price: Price | None,
+    clock: Clock,
+    rule: str | None = None,
 ) -> Opening:
     """Open this power-on's session, or take it up again; blocking.
 
@@ -48,13 +56,13 @@ def open_session(
         at = max(now, known.known_until)
         ledger.resume_session(known.id, at=at, price=price)
         remarks += _resumed(known, price, at)
-        session_id, started_at, price = known.id, known.started_at, known.price or price
+        session_id, started_at, price, rule = known.id, known.started_at, known.price or price, known.rule_name
     else:
         started_at = _not_billed_before(ledger, instance.machine, min(billed_since or now, now), now)
         at = max(now, started_at)
         phase = Phase.OFF if started_at == at else Phase.UNKNOWN
         session_id = ledger.open_session(
-            instance_id=instance_id, key=key, started_at=started_at, at=at, price=price, phase=phase
+            instance_id=instance_id, key=key, started_at=started_at, at=at, price=price, phase=phase, rule=rule
         )
     ledger.begin_phase(session_id, at=at, phase=Phase.OFF)
     return Opening(
@@ -63,6 +71,7 @@ def open_session(
         key=key,
         started_at=started_at,
         price=price,
+        rule=rule,
         timeline=Timeline(anchor=at, anchored_at_s=clock.monotonic()),
         next_run=ledger.next_run_number(session_id),
         remarks=tuple(remarks),
@@ -73,7 +82,13 @@ def open_next_session(ledger: Ledger, before: Opening, *, clock: Clock) -> Openi
     """Open another session in the same power-on, at the same price, after one that has been closed; blocking."""
     at = max(clock.now(), before.timeline.instant(clock.monotonic()))
     session_id = ledger.open_session(
-        instance_id=before.instance_id, key=before.key, started_at=at, at=at, price=before.price, phase=Phase.OFF
+        instance_id=before.instance_id,
+        key=before.key,
+        started_at=at,
+        at=at,
+        price=before.price,
+        phase=Phase.OFF,
+        rule=before.rule,
     )
     timeline = Timeline(anchor=at, anchored_at_s=clock.monotonic())
     return replace(before, session_id=session_id, started_at=at, timeline=timeline, next_run=1, remarks=())

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from costctl.domain.lifecycle import EngineState, retry_after_s
-from costctl.domain.money import accrued, format_amount
+from costctl.domain.money import format_amount
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from costctl.daemon.activity import Activity
     from costctl.daemon.recorder import Recorder
     from costctl.daemon.run import EngineRun
+    from costctl.daemon.session import Opening
     from costctl.daemon.supervisor import Supervisor
     from costctl.domain.gpus import GpuReading
     from costctl.ledger.writer import LedgerWriter
@@ -31,6 +35,7 @@ class StatusView:
         recorder: Recorder,
         writer: LedgerWriter,
         clock: Clock,
+        cost_so_far: Callable[[Opening, datetime], int | None],
         facts: dict[str, Any],
     ) -> None:
         self._supervisor = supervisor
@@ -38,6 +43,7 @@ class StatusView:
         self._recorder = recorder
         self._writer = writer
         self._clock = clock
+        self._cost_so_far = cost_so_far
         self._facts = facts
 
     def read(self) -> dict[str, Any]:
@@ -92,7 +98,7 @@ class StatusView:
 
     def _session(self) -> dict[str, Any]:
         opening, now = self._recorder.opening, self._recorder.now()
-        cost = None if opening.price is None else accrued(opening.price, now - opening.started_at)
+        cost = self._cost_so_far(opening, now)
         return {
             "id": opening.session_id,
             "started_at": opening.started_at.isoformat(),
@@ -101,6 +107,7 @@ class StatusView:
             "price_per_hour": None if opening.price is None else format_amount(opening.price.micros_per_hour),
             "currency": None if opening.price is None else opening.price.currency,
             "price_source": None if opening.price is None else opening.price.source,
+            "billing_rule": opening.rule,
             "cost": None if cost is None else format_amount(cost, decimals=6),
         }
 

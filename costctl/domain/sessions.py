@@ -89,6 +89,8 @@ class Session:
     end_reason: EndReason | None
     price: Price | None
     phases: tuple[PhaseSpan, ...] = field(default=())
+    rule_name: str | None = None
+    """The billing rule that was frozen into it when it began."""
     rule: BillingRule | None = None
     """How its provider bills it; None is by the exact time."""
 

@@ -57,6 +57,7 @@ def _session(row: Row[Any], starts: Sequence[Start]) -> Session:
         ended_at=row.ended_at,
         end_reason=EndReason(row.end_reason) if row.end_reason else None,
         price=_price(row),
+        rule_name=row.billing_rule,
         phases=tuple(_spans(starts, row.ended_at or row.heartbeat_at)),
     )
 

@@ -101,6 +101,7 @@ class SessionRow(Base):
     currency: Mapped[str | None]
     price_source: Mapped[str | None]
     price_dated: Mapped[datetime | None]
+    billing_rule: Mapped[str | None]
 
 
 # A month's sessions are those known beyond its start that began before its end. Read from this index by the first

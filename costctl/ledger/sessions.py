@@ -70,13 +70,18 @@ class Sessions(Transactions):
         at: datetime,
         price: Price | None,
         phase: Phase,
+        rule: str | None = None,
     ) -> int:
-        """Begin a session, billed and in `phase` from `started_at` and known up to `at`; return its id."""
+        """Begin a session, billed and in `phase` from `started_at` and known up to `at`; return its id.
+
+        Its price and the name of its billing `rule` are frozen into it.
+        """
         values = {
             "instance_id": instance_id,
             "power_on_key": key,
             "started_at": started_at,
             "heartbeat_at": max(started_at, at),
+            "billing_rule": rule,
         }
         with self._begin() as connection:
             session_id = _new_id(connection.execute(insert(SessionRow).values(values | _frozen(price))))

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 from costctl.adapters.invoices.formats import Asked, Invoice, read_invoice
 from costctl.config.billing import read_billing
-from costctl.domain.rules import EXACT, rule_for
+from costctl.domain.billing import PowerOn, bill
+from costctl.domain.rules import EXACT, named_rule, rule_for
 from costctl.errors import BadValueError
 from costctl.wiring import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import tzinfo
+    from datetime import datetime, tzinfo
     from pathlib import Path
 
+    from costctl.daemon.session import Opening
     from costctl.domain.rules import BillingRule
     from costctl.domain.sessions import Instance, Session
     from costctl.domain.standing import StandingCharge
@@ -28,14 +30,29 @@ class Billing:
     rules: Mapping[str, BillingRule]
     standing: tuple[StandingCharge, ...]
     chosen: str | None
+    asked: bool = False
+    """Whether `chosen` was asked for just now: only then are sessions billed anew that have a rule of their own."""
 
     def rule_for(self, instance: Instance) -> BillingRule:
-        """Return the rule for `instance`. Raises BadValueError."""
+        """Return the rule for a session that begins on `instance`. Raises BadValueError."""
         return rule_for(instance, self.rules, self.chosen)
+
+    def rule_of(self, session: Session) -> BillingRule:
+        """Return the rule that a session is billed by. Raises BadValueError."""
+        if session.rule_name is None or self.asked:
+            return self.rule_for(session.instance)
+        return named_rule(session.rule_name, self.rules)
+
+    def cost_so_far(self, opening: Opening, now: datetime) -> int | None:
+        """Return what an open session has cost until `now` by its rule, None if it has no price."""
+        if opening.price is None:
+            return None
+        rule = self.rules.get(opening.rule or EXACT.name, EXACT)
+        return bill(PowerOn.at(opening.price, opening.started_at, now), rule).total_micros
 
     def apply(self, session: Session) -> Session:
         """Return `session` so that it costs what its provider bills. Raises BadValueError."""
-        rule = self.rule_for(session.instance)
+        rule = self.rule_of(session)
         return session if rule == EXACT else replace(session, rule=rule)
 
 
@@ -43,7 +60,9 @@ def load_billing(chosen: str | None = None) -> Billing:
     """Return rules and charges as configured, or with the rule called `chosen` for all. Raises BadValueError."""
     resolved = load_settings({"billing-rule": chosen})
     found = read_billing(resolved.file)
-    return Billing(rules=found.rules, standing=found.standing, chosen=resolved.settings.billing_rule)
+    return Billing(
+        rules=found.rules, standing=found.standing, chosen=resolved.settings.billing_rule, asked=chosen is not None
+    )
 
 
 def load_invoice(path: Path, *, zone: tzinfo, bucket: str | None = None, resource: str | None = None) -> Invoice:

@@ -92,14 +92,15 @@ def _serve_locked(plan: Plan) -> None:
 def _open_session(plan: Plan, ledger: Ledger, clock: Clock) -> Opening:
     names = [reading.name for reading in plan.readings]
     power_on = read_power_on(clock.now())
+    machine = read_instance(plan.home.identity, gpu=names[0] if names else None, gpu_count=len(names))
+    instance = as_rented(machine, plan.settings)
     opening = open_session(
         ledger,
-        instance=as_rented(
-            read_instance(plan.home.identity, gpu=names[0] if names else None, gpu_count=len(names)), plan.settings
-        ),
+        instance=instance,
         key=power_on.key,
         billed_since=power_on.started_at if _billed_from_boot(plan.settings) else None,
         price=plan.price.price,
+        rule=plan.billing.rule_for(instance).name,
         clock=clock,
     )
     for remark in opening.remarks:
@@ -138,6 +139,7 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
         recorder=recorder,
         writer=writer,
         clock=clock,
+        cost_so_far=plan.billing.cost_so_far,
         facts=_facts(plan),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from costctl import __version__
@@ -15,6 +15,7 @@ from costctl.adapters.instances.actions import EndDaemon, PowerOff, RunCommand, 
 from costctl.daemon.frontdoor.keys import ApiKeys
 from costctl.domain.durations import format_duration
 from costctl.errors import BadValueError, GpuError, MissingPieceError, RefusedError
+from costctl.wiring.billing import Billing, load_billing
 from costctl.wiring.prices import choose_price, this_machine
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Plan:
     action: InstanceAction | None
     keys: ApiKeys
     price: Choice
+    billing: Billing
     remarks: tuple[str, ...]
 
     def lines(self) -> list[str]:
@@ -89,6 +91,7 @@ def make_plan(settings: Settings, home: Home) -> Plan:
         action=_action(settings.on_idle),
         keys=keys,
         price=choose_price(settings, this_machine(settings, readings)),
+        billing=replace(load_billing(), chosen=settings.billing_rule),
         remarks=remarks,
     )
 

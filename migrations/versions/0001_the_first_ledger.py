@@ -51,6 +51,7 @@ def sessions() -> None:
         sa.Column("currency", sa.Text(), nullable=True),
         sa.Column("price_source", sa.Text(), nullable=True),
         sa.Column("price_dated", sa.BigInteger(), nullable=True),
+        sa.Column("billing_rule", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.ForeignKeyConstraint(["instance_id"], ["instances.id"]),
     )

@@ -5,7 +5,7 @@ from bench import Bench
 from fakes.clock import START, settle
 
 from costctl.daemon.status import StatusView
-from costctl.domain.money import parse_price
+from costctl.domain.money import accrued, parse_price
 
 FACTS = {"version": "1.2.3", "model": "tiny"}
 
@@ -17,6 +17,7 @@ def view(bench):
         recorder=bench.recorder,
         writer=bench.writer,
         clock=bench.clock,
+        cost_so_far=lambda opening, now: opening.price and accrued(opening.price, now - opening.started_at),
         facts=FACTS,
     )
 

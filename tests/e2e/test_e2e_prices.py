@@ -1,5 +1,7 @@
 """A daemon without --price freezes what the price book says, and the book can be written beside it."""
 
+import json
+
 import pytest
 
 AT_AWS = ("--provider", "aws", "--instance-type", "g4dn.xlarge", "--region", "us-east-1", "--market", "on-demand")
@@ -58,3 +60,19 @@ def test_facts_that_cannot_be_are_refused(box, arguments, words):
     done = box.here("serve", *arguments)
     assert done.returncode == 2
     assert words in done.stderr
+
+
+def test_a_session_keeps_the_rule_by_which_it_began(box):
+    box.serve("--idle-shutdown", "0.3s", "--price", "36 USD/h", "--billing-rule", "aws-ec2-linux").ended()
+    (session,) = box.sessions()
+    assert (session["billing_rule"], session["cost"]) == ("aws-ec2-linux", "0.60"), "a minute at least"
+
+    by_the_second = {"COSTCTL_BILLING_RULE": "exact"}
+    (later,) = json.loads(box.ok("sessions", "--json", **by_the_second))
+    assert later["cost"] == "0.60", "what is set now holds for the next session"
+
+
+def test_the_cost_so_far_is_by_the_rule_too(box):
+    box.serve("--idle-shutdown", "off", "--price", "36 USD/h", "--billing-rule", "aws-ec2-linux")
+    session = box.status()["session"]
+    assert (session["billing_rule"], session["cost"]) == ("aws-ec2-linux", "0.600000")
