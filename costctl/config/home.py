@@ -58,9 +58,14 @@ class Home:
         return self.logs / "daemon.log"
 
     @property
+    def ledger_file(self) -> Path:
+        """The default ledger's file."""
+        return self.folder / "ledger.db"
+
+    @property
     def ledger_url(self) -> str:
         """The default ledger."""
-        return f"sqlite:///{self.folder / 'ledger.db'}"
+        return f"sqlite:///{self.ledger_file}"
 
     def runtime_folder(self) -> Path:
         """Create and return a short private folder for sockets (their paths are at most 107 bytes long).
