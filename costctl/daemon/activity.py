@@ -42,22 +42,27 @@ class Activity:
         """
         evidence = [await asyncio.to_thread(self._logins.read, self._recent_s)]
         run = self._supervisor.run
-        if run is not None and run.ready_at is not None:
-            if final:
-                await run.refresh()
-            evidence.append(self._engine(run))
+        evidence.append(await self._engine(run, final=final))
         evidence += await self._gpu(run, final=final)
         return tuple(evidence)
 
-    def _engine(self, run: EngineRun) -> Evidence:
+    async def _engine(self, run: EngineRun | None, *, final: bool) -> Evidence:
+        if run is None or run.ready_at is None:
+            # Said each time: what an engine was doing when it died must not keep the machine up for ever.
+            return Evidence(name=ENGINE, active=False, detail="no engine is ready")
+        if final:
+            await run.refresh()
+        return self._judge_engine(run)
+
+    def _judge_engine(self, run: EngineRun) -> Evidence:
         if run.counters_problem is not None:
             return Evidence(name=ENGINE, active=None, detail=run.counters_problem)
         now = run.counters
         if now is None:
             return Evidence(name=ENGINE, active=False, detail="this engine publishes none")
-        held = now.running + now.waiting
-        if held > self._supervisor.lifecycle.in_flight:
-            # Work that did not come by a request that is still open, as a response in the background.
+        held, state = now.running + now.waiting, self._supervisor.lifecycle
+        if held > state.in_flight and run.counted_at >= state.last_work_at:
+            # Work that came by no open request, as a response in the background; not one that ended since the count.
             return Evidence(name=ENGINE, active=True, detail=f"the engine works on {held} requests")
         if run.own_work_at is not None:
             age_s = self._clock.monotonic() - run.own_work_at

@@ -104,7 +104,7 @@ class EngineRun:
         self._unplanned: str | None = None
         self._memory = EngineMemory(gpus)
         self._progress_at = 0.0
-        self._counted_at = self._probed_at = 0.0
+        self.counted_at = self._probed_at = 0.0
         self.launched_at = clock.monotonic()
         self.ready_at: float | None = None
         self.plan: LaunchPlan | None = None
@@ -233,7 +233,7 @@ class EngineRun:
         if not await self._probe(api):
             raise _BrokenError("it answers its health route but no request")
         self._memory.remember(self.pids())
-        self.ready_at = self._progress_at = self._counted_at = self._clock.monotonic()
+        self.ready_at = self._progress_at = self.counted_at = self._clock.monotonic()
         self._book.run_ready(self, breakdown(self.track, self.ready_at - self.launched_at))
         logger.info("engine: ready after %.1f s", self.ready_at - self.launched_at)
         self._report(life.EngineAnswered())
@@ -264,12 +264,12 @@ class EngineRun:
 
     def _count(self, after: Counters) -> None:
         before, self.counters = self.counters, after
-        counted_at, self._counted_at = self._counted_at, self._clock.monotonic()
+        counted_at, self.counted_at = self.counted_at, self._clock.monotonic()
         if before is None or after.tokens <= before.tokens:
             return
-        self._progress_at = self._counted_at
+        self._progress_at = self.counted_at
         if not self._known_work(since=counted_at - _COUNTERS_LAG_S):
-            self.own_work_at = self._counted_at
+            self.own_work_at = self.counted_at
         self._book.tokens_worked(
             self.model,
             max(0, after.prompt_tokens - before.prompt_tokens),

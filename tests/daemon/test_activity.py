@@ -16,11 +16,11 @@ async def test_people_are_looked_for_every_time(machine):
 # --- the engine ------------------------------------------------------------------------------------------------------
 
 
-async def test_an_engine_that_is_not_ready_says_nothing(machine):
-    assert "engine counters" not in await read(machine)
+async def test_an_engine_that_is_not_ready_is_quiet(machine):
+    assert (await read(machine))["engine counters"].active is False
     machine.supervisor.start()
     await machine.pass_time(1)
-    assert "engine counters" not in await read(machine)
+    assert (await read(machine))["engine counters"].active is False
 
 
 async def test_a_quiet_engine_is_quiet(machine):
@@ -52,6 +52,15 @@ async def test_requests_that_the_front_door_does_not_know_are_activity(machine):
     machine.api.waiting = 1
     await machine.pass_time(5)
     assert (await read(machine))["engine counters"].detail == "the engine works on 2 requests"
+
+
+async def test_a_request_that_ended_since_the_count_is_not_the_engines_own(machine):
+    await machine.get_ready()
+    await machine.supervisor.enter()
+    machine.api.running = 1
+    await machine.pass_time(6)
+    machine.supervisor.leave()
+    assert (await read(machine))["engine counters"].active is False
 
 
 async def test_tokens_that_nobody_asked_for_are_activity_as_old_as_they_are(machine):

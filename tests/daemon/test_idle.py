@@ -122,6 +122,18 @@ async def test_work_of_the_engines_own_keeps_it_up(bench):
     assert (action.attempts, bench.machine.state) == ([], EngineState.READY)
 
 
+async def test_an_engine_that_dies_at_its_own_work_does_not_keep_the_instance_up_for_ever(bench):
+    action = FakeAction()
+    action.on_perform = bench.age
+    bench.watch(action)
+    await bench.machine.get_ready()
+    bench.machine.api.running = 1
+    await bench.clock.advance(60)
+    bench.machine.process.exit(signal=9)
+    await bench.clock.advance(2 * WINDOW)
+    assert len(action.attempts) == 1
+
+
 async def test_a_request_while_the_engine_is_being_stopped_cancels_the_stop_of_the_instance(bench):
     action = FakeAction()
     bench.machine.launcher.traits = {"swallowed_terms": 2}
