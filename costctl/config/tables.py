@@ -6,6 +6,7 @@ import difflib
 import re
 import tomllib
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -117,6 +118,17 @@ class Table:
             return read(self.content[key])
         except BadValueError as error:
             raise BadValueError(f"{self.file.place(*self.keys, key)}: {error}") from None
+
+
+@contextmanager
+def placed(table: Table) -> Iterator[None]:
+    """Say where `table` stands if its keys do not go together; a single key names its own place."""
+    try:
+        yield
+    except BadValueError as error:
+        if str(error).startswith(str(table.file.path)):
+            raise
+        raise BadValueError(f"{table.place}: {error}") from None
 
 
 def read_toml(path: Path) -> TomlFile:
