@@ -53,6 +53,10 @@ _QUESTIONS = {
     "usage below nothing": (
         "SELECT DISTINCT session_id FROM usage_hours WHERE requests < 0 OR prompt_tokens < 0 OR generation_tokens < 0"
     ),
+    "a batch ended before it began, or did less than nothing": (
+        "SELECT DISTINCT session_id FROM batches WHERE ended_at < started_at OR requests < failed_requests"
+        " OR failed_requests < 0 OR prompt_tokens < 0 OR generation_tokens < 0"
+    ),
     "a GPU used by less than 0 or more than 100 percent, or with negative memory or power": (
         "SELECT DISTINCT session_id FROM gpu_minutes WHERE utilisation_percent < 0 OR utilisation_percent > 100"
         " OR memory_used_bytes < 0 OR power_milliwatts < 0"

@@ -16,7 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest revision in `migrations/versions`, which are numbered: a greater one is from a newer costctl."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -209,3 +209,38 @@ class PriceRow(Base):
     valid_from: Mapped[datetime]
     source: Mapped[str]
     note: Mapped[str]
+
+
+class BatchRow(Base):
+    """The work on a batch in one session; a batch that is taken up again in another has another row there."""
+
+    __tablename__ = "batches"
+    __table_args__ = (Index("ix_batches_session", "session_id", "started_at"),)
+
+    id: Mapped[Id]
+    session_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("sessions.id"))
+    name: Mapped[str]
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    requests: Mapped[int]
+    failed_requests: Mapped[int]
+    prompt_tokens: Mapped[int]
+    generation_tokens: Mapped[int]
+
+
+class BenchmarkRow(Base):
+    """How fast a model was on a GPU, measured outside of costctl."""
+
+    __tablename__ = "benchmarks"
+
+    id: Mapped[Id]
+    model: Mapped[str]
+    gpu: Mapped[str]
+    gpu_count: Mapped[int]
+    measured_at: Mapped[datetime]
+    requests: Mapped[int]
+    prompt_tokens: Mapped[int]
+    generation_tokens: Mapped[int]
+    duration_us: Mapped[int]
+    max_concurrency: Mapped[int | None]
+    source: Mapped[str]

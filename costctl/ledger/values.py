@@ -47,6 +47,21 @@ class UsageHour:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """The work on a batch in one session; `ended_at` is None while it goes on, or if the daemon went away in it."""
+
+    id: int
+    session_id: int
+    name: str
+    started_at: datetime
+    ended_at: datetime | None
+    requests: int
+    failed_requests: int
+    prompt_tokens: int
+    generation_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class GpuMinute:
     """One GPU in the minute from `minute_at`."""
 

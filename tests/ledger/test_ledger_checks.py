@@ -19,6 +19,8 @@ def session_id(ledger, instance_id, price):
     ledger.add_gpu_minute(
         session_id, minute_at=START, gpu_index=0, gpu="T4", utilisation_percent=1, memory_used_bytes=1
     )
+    batch = ledger.begin_batch(session_id, name="jobs.jsonl", at=START)
+    ledger.end_batch(batch, at=START, requests=2, failed_requests=1, prompt_tokens=1, generation_tokens=1)
     return session_id
 
 
@@ -41,6 +43,8 @@ def test_a_consistent_ledger_has_no_problems(ledger, session_id):
         ("UPDATE engine_runs SET ended_at = started_at, outcome = 'lost'", "ended before it started or was ready"),
         ("UPDATE engine_runs SET outcome = 'lost'", "an outcome without an end"),
         ("UPDATE usage_hours SET requests = -1", "usage below nothing"),
+        ("UPDATE batches SET ended_at = started_at - 1", "a batch ended before it began"),
+        ("UPDATE batches SET failed_requests = 3", "or did less than nothing"),
         ("UPDATE gpu_minutes SET utilisation_percent = 101", "more than 100 percent"),
     ],
 )
