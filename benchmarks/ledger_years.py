@@ -12,12 +12,13 @@ import math
 import sqlite3
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import closing
 from datetime import date, timedelta
+from itertools import accumulate
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from costctl.ledger.store import Ledger
 
@@ -36,6 +37,10 @@ BY_WEEKDAY = (1.15, 1.15, 1.15, 1.15, 1.15, 0.7, 0.55)
 IDLE_WINDOW_S = 300.0
 GPU_MINUTES = 5  # at the beginning of each run: all of them would be another ledger's size
 
+REASONS = ("idle", "stopped", "lost", "suspended")
+REASON_WEIGHTS = (92, 6, 1.5, 0.5)
+CUT_OFF = {"lost", "suspended"}
+
 FLEET = """\
 machine,provider,instance_type,region,market,gpu,micros_per_hour,currency,rule,model,max_model_len,vram_gib
 t4-1,reference-cn,t4,cn,on-demand,Tesla T4,1800000,CNY,exact,Qwen/Qwen3-1.7B,8192,16
@@ -53,26 +58,50 @@ pod-1,runpod,,eu,on-demand,NVIDIA L4,430000,USD,runpod-pod,Qwen/Qwen3-4B,16384,2
 """
 
 
+class Drawn(NamedTuple):
+    """A session as it was drawn."""
+
+    id: int
+    machine: int
+    phases: list[tuple[str, int]]
+    starts: list[int]
+    end: int
+    reason: str
+
+    @property
+    def launched(self) -> int:
+        return self.starts[1]
+
+    @property
+    def ready(self) -> int:
+        return self.starts[2]
+
+    @property
+    def was_cut_off(self) -> bool:
+        return self.reason in CUT_OFF
+
+
 class Filler:
     """Draws sessions and keeps their rows, by table, until they are taken."""
 
     def __init__(self) -> None:
         self.rows: defaultdict[str, list[Row]] = defaultdict(list)
-        self.counts: defaultdict[str, int] = defaultdict(int)
+        self.counts: Counter[str] = Counter()
+        self._drawn = 0
         self._machines = list(csv.DictReader(FLEET.splitlines()))
         self._commands = [_command(machine) for machine in self._machines]
-        names = ("id", "machine", "provider", "instance_type", "region", "market", "gpu", "gpu_count")
+        facts = ("machine", "provider", "instance_type", "region", "market", "gpu")
         for number, machine in enumerate(self._machines, start=1):
-            facts = {**machine, "id": number, "gpu_count": 1}
-            self.rows["instances"].append(tuple(facts[name] or None for name in names))
+            self.rows["instances"].append((number, *(machine[name] or None for name in facts), 1))
 
     def day(self, day: date, count: int) -> None:
-        """Draw the `count` sessions of `day`, from a seed of its own, in the order of their starts."""
+        """Draw the `count` sessions of `day` from a seed of its own, in the order of their starts."""
         random = Random(day.isoformat())
         midnight = (day - date(1970, 1, 1)).days * DAY + MIDNIGHT
-        drawn = sorted(self._starts(random, midnight, count))
-        for started_at, slot_us, machine in drawn:
-            self._session(random, started_at, slot_us, machine)
+        for started_at, slot_us, machine in sorted(self._slots(random, midnight, count)):
+            drawn = self._draw(random, started_at, slot_us, machine)
+            for table in (self._session, self._phases, self._run, self._usage, self._gpu, self._batch, self._decision):
+                table(random, drawn)
 
     def take(self) -> Iterator[tuple[str, list[Row]]]:
         """Yield what has gathered, by table, and forget it."""
@@ -81,8 +110,8 @@ class Filler:
             yield table, rows
         self.rows.clear()
 
-    def _starts(self, random: Random, midnight: int, count: int) -> Iterator[tuple[int, int, int]]:
-        """Give each machine its share of the day's sessions, and each session its own slot of the machine's day."""
+    def _slots(self, random: Random, midnight: int, count: int) -> Iterator[tuple[int, int, int]]:
+        """Give each machine its share of the day's sessions, and each session a stretch of the machine's day."""
         for machine in range(len(self._machines)):
             here = len(range(machine, count, len(self._machines)))
             for number in range(here):
@@ -90,62 +119,63 @@ class Filler:
                 delay_us = int(random.random() * 0.2 * slot_us)
                 yield midnight + number * slot_us + delay_us, slot_us - delay_us, machine
 
-    def _session(self, random: Random, started_at: int, slot_us: int, number: int) -> None:
-        machine = self._machines[number]
-        self.counts["drawn"] += 1
-        session_id = self.counts["drawn"]
-        reason = random.choices(("idle", "stopped", "lost", "suspended"), (92, 6, 1.5, 0.5))[0]
-        stretches = _stretches(random, slot_us, cut_off=reason in {"lost", "suspended"})
-        at, edges = started_at, []
-        for phase, length_us in stretches:
-            edges.append(at)
-            self.rows["phases"].append((session_id, at, phase, None if phase == "off" else 1))
-            at += length_us
-        self._session_row(random, session_id, number + 1, machine, started_at, at, reason)
-        self._run(random, session_id, number, edges, at, reason)
-        self._usage(random, session_id, machine["model"], edges[2], at)
-        self._gpu(random, session_id, machine, edges[2], at)
+    def _draw(self, random: Random, started_at: int, slot_us: int, machine: int) -> Drawn:
+        self._drawn += 1
+        reason = random.choices(REASONS, REASON_WEIGHTS)[0]
+        phases = _phases(random, slot_us, cut_off=reason in CUT_OFF)
+        *starts, end = accumulate((length_us for _, length_us in phases), initial=started_at)
+        return Drawn(self._drawn, machine, phases, starts, end, reason)
 
-    def _session_row(
-        self, random: Random, session_id: int, instance: int, machine: dict[str, str], start: int, end: int, reason: str
-    ) -> None:
-        price = (int(machine["micros_per_hour"]), machine["currency"], "flag", start - start % (30 * DAY))
-        if random.random() < 0.01:
-            price = (None, None, None, None)
-        key = f"boot {session_id:08x}"
-        self.rows["sessions"].append((session_id, instance, key, start, end, end, reason, *price, machine["rule"]))
+    def _session(self, random: Random, drawn: Drawn) -> None:
+        machine = self._machines[drawn.machine]
+        began = drawn.starts[0]
+        known = int(machine["micros_per_hour"]), machine["currency"], "flag", began - began % (30 * DAY)
+        price = known if random.random() < 0.99 else (None,) * len(known)
+        about = (drawn.id, drawn.machine + 1, f"boot {drawn.id:08x}", began, drawn.end, drawn.end, drawn.reason)
+        self.rows["sessions"].append((*about, *price, machine["rule"]))
 
-    def _run(self, random: Random, session_id: int, number: int, edges: list[int], end: int, reason: str) -> None:
-        outcome = "lost" if reason in {"lost", "suspended"} else "stopped"
-        launched, ready = edges[1], edges[2]
-        seconds = (ready - launched) / SECOND
+    def _phases(self, _random: Random, drawn: Drawn) -> None:
+        self.rows["phases"].extend(
+            (drawn.id, at, phase, None if phase == "off" else 1)
+            for at, (phase, _) in zip(drawn.starts, drawn.phases, strict=True)
+        )
+
+    def _run(self, random: Random, drawn: Drawn) -> None:
+        seconds = (drawn.ready - drawn.launched) / SECOND
         imports, weights = 0.2 + random.random() * 0.1, 0.3 + random.random() * 0.1
-        spent = {"imports": imports, "weights": weights, "compile": 0.2, "graphs": 0.8 - imports - weights}
-        startup = json.dumps({phase: round(share * seconds, 3) for phase, share in spent.items()})
-        ended = end if outcome == "lost" else edges[-1]
-        model = self._machines[number]["model"]
-        command = self._commands[number]
-        row = (session_id, 1, "vllm", model, command, launched, ready, ended, outcome, None, startup)
-        self.rows["engine_runs"].append(row)
-        if random.random() < 0.1:
-            signals = json.dumps({"front door": {"active": False, "detail": "idle for 300 s"}})
-            self.rows["decisions"].append((session_id, ended, "stop", "idle for 5 minutes", signals, reason == "idle"))
+        shares = {"imports": imports, "weights": weights, "compile": 0.2, "graphs": 0.8 - imports - weights}
+        startup = json.dumps({phase: round(share * seconds, 3) for phase, share in shares.items()})
+        over = (drawn.end, "lost") if drawn.was_cut_off else (drawn.starts[-1], "stopped")
+        about = ("vllm", self._machines[drawn.machine]["model"], self._commands[drawn.machine])
+        self.rows["engine_runs"].append((drawn.id, 1, *about, drawn.launched, drawn.ready, *over, None, startup))
 
-    def _usage(self, random: Random, session_id: int, model: str, ready: int, end: int) -> None:
-        for hour in range(ready - ready % HOUR, end, HOUR):
-            minutes = (min(end, hour + HOUR) - max(ready, hour)) / MINUTE
-            requests = int(minutes * random.uniform(0.5, 6)) + 1
-            tokens = (requests * random.randint(200, 1500), requests * random.randint(80, 400))
-            self.rows["usage_hours"].append((session_id, hour, model, requests, *tokens))
+    def _usage(self, random: Random, drawn: Drawn) -> None:
+        model = self._machines[drawn.machine]["model"]
+        for hour in range(drawn.ready - drawn.ready % HOUR, drawn.end, HOUR):
+            minutes = (min(drawn.end, hour + HOUR) - max(drawn.ready, hour)) / MINUTE
+            self.rows["usage_hours"].append((drawn.id, hour, model, *_work(random, minutes)))
 
-    def _gpu(self, random: Random, session_id: int, machine: dict[str, str], ready: int, end: int) -> None:
-        memory = int(machine["vram_gib"]) * 966_000_000
-        first = ready - ready % MINUTE
-        for minute in range(first, min(end, first + GPU_MINUTES * MINUTE), MINUTE):
+    def _gpu(self, random: Random, drawn: Drawn) -> None:
+        machine = self._machines[drawn.machine]
+        memory_bytes = int(machine["vram_gib"]) * 966_000_000
+        first = drawn.ready - drawn.ready % MINUTE
+        for minute in range(first, min(drawn.end, first + GPU_MINUTES * MINUTE), MINUTE):
             percent = int(random.random() * 100)
-            self.rows["gpu_minutes"].append(
-                (session_id, minute, 0, machine["gpu"], percent, memory, 25_000 + percent * 450)
-            )
+            reading = (machine["gpu"], percent, memory_bytes, 25_000 + percent * 450)
+            self.rows["gpu_minutes"].append((drawn.id, minute, 0, *reading))
+
+    def _batch(self, random: Random, drawn: Drawn) -> None:
+        if random.random() < 0.03:
+            requests, *tokens = _work(random, (drawn.end - drawn.ready) / MINUTE)
+            ended_at = None if drawn.was_cut_off else drawn.starts[-2]
+            batch = (None, drawn.id, f"nightly-{drawn.id % 7}", drawn.ready, ended_at, requests, 0, *tokens)
+            self.rows["batches"].append(batch)
+
+    def _decision(self, random: Random, drawn: Drawn) -> None:
+        if random.random() < 0.1 and drawn.reason == "idle":
+            signals = json.dumps({"front door": {"active": False, "detail": "idle for 300 s"}})
+            reason = "idle for 5m, which is the idle window"
+            self.rows["decisions"].append((None, drawn.id, drawn.starts[-2], "stop", reason, signals, 1))
 
 
 def _command(machine: dict[str, str]) -> str:
@@ -154,7 +184,13 @@ def _command(machine: dict[str, str]) -> str:
     return json.dumps([*(words + half).split(), "--gpu-memory-utilization", "0.9"])
 
 
-def _stretches(random: Random, slot_us: int, *, cut_off: bool) -> list[tuple[str, int]]:
+def _work(random: Random, minutes: float) -> tuple[int, int, int]:
+    """Draw requests, prompt and generated tokens for so many minutes."""
+    requests = int(minutes * random.uniform(0.5, 6)) + 1
+    return requests, requests * random.randint(200, 1500), requests * random.randint(80, 400)
+
+
+def _phases(random: Random, slot_us: int, *, cut_off: bool) -> list[tuple[str, int]]:
     """Draw the phases of a session, ten of them on average, that fit into its slot."""
     drawn = [("off", random.uniform(15, 40)), ("starting", random.uniform(50, 140))]
     for _ in range(random.randint(1, 5) + cut_off):
@@ -176,7 +212,7 @@ def sessions_on(day: date, per_year: int) -> int:
     return math.floor((before + BY_WEEKDAY[weekday]) * per_day) - math.floor(before * per_day)
 
 
-def fill(path: Path, *, first: date, until: date, per_year: int) -> dict[str, int]:
+def fill(path: Path, *, first: date, until: date, per_year: int) -> Counter[str]:
     """Fill the empty ledger at `path` with the days of [first, until); return how many rows each table got."""
     filler = Filler()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -191,18 +227,14 @@ def fill(path: Path, *, first: date, until: date, per_year: int) -> dict[str, in
                 if day.month == 1 or day == until:
                     say(f"until {day}: {filler.counts['sessions']:,} sessions, {filler.counts['phases']:,} phases")
         connection.execute("PRAGMA journal_mode = WAL")
-    return {table: count for table, count in filler.counts.items() if table != "drawn"}
-
-
-COLUMNS = {"decisions": "(session_id, at, verdict, reason, signals, acted)"}
+    return filler.counts
 
 
 def _write(connection: sqlite3.Connection, filler: Filler) -> None:
     connection.execute("BEGIN")
     for table, rows in filler.take():
-        if rows:
-            marks = ", ".join("?" * len(rows[0]))
-            connection.executemany(f"INSERT INTO {table} {COLUMNS.get(table, '')} VALUES ({marks})", rows)
+        marks = ", ".join("?" * len(rows[0]))
+        connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
     connection.execute("COMMIT")
 
 
