@@ -20,8 +20,6 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from costctl.ledger.store import Ledger
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -251,19 +249,25 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def make(out: Path, *, years: int, until: date, per_year: int = 100_000) -> None:
+    """Make the ledger `out` of so many years before `until`; it is there when it is whole."""
+    from costctl.ledger.store import Ledger  # noqa: PLC0415 - report.py measures processes and stays small itself
+
+    began = time.monotonic()
+    part = out.with_name(out.name + ".part")
+    part.unlink(missing_ok=True)
+    Ledger.open(f"sqlite:///{part}").close()
+    counts = fill(part, first=until.replace(year=until.year - years), until=until, per_year=per_year)
+    part.rename(out)
+    rows = ", ".join(f"{count:,} {table}" for table, count in counts.items())
+    say(f"{out}: {rows}; {out.stat().st_size / 1e6:,.0f} MB in {time.monotonic() - began:.0f} s")
+
+
 def main() -> None:
     options = _options()
     if options.out.exists():
         sys.exit(f"{options.out} exists: name another file")
-    began = time.monotonic()
-    part = options.out.with_name(options.out.name + ".part")
-    part.unlink(missing_ok=True)
-    Ledger.open(f"sqlite:///{part}").close()
-    first = options.until.replace(year=options.until.year - options.years)
-    counts = fill(part, first=first, until=options.until, per_year=options.sessions_per_year)
-    part.rename(options.out)
-    rows = ", ".join(f"{count:,} {table}" for table, count in counts.items())
-    say(f"{options.out}: {rows}; {options.out.stat().st_size / 1e6:,.0f} MB in {time.monotonic() - began:.0f} s")
+    make(options.out, years=options.years, until=options.until, per_year=options.sessions_per_year)
 
 
 if __name__ == "__main__":
