@@ -15,7 +15,9 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @click.option("--month", metavar="YYYY-MM", help="The month; the present one if left out.")
-@click.option("--tz", "zone_name", metavar="ZONE", help="Time zone of the month's days; this machine's if left out.")
+@click.option(
+    "--tz", "zone_name", metavar="ZONE", help="Time zone of the month's days; else as configured, or this machine's."
+)
 @click.option("--json", "form", flag_value="json", help="Print a JSON object.")
 @click.option("--csv", "form", flag_value="csv", help="Print a row per session with all figures.")
 def report(month: str | None, zone_name: str | None, form: str | None) -> None:
@@ -27,18 +29,18 @@ def report(month: str | None, zone_name: str | None, form: str | None) -> None:
     """
     from datetime import UTC, datetime  # commands import late, so that each starts fast
 
-    from costctl.reports import documents, figures, zones
-    from costctl.wiring import read_ledger
+    from costctl.reports import documents, figures
+    from costctl.reports.periods import read_period
+    from costctl.wiring import load_zone, read_ledger
     from costctl.wiring.billing import load_billing
 
-    zone = zones.named_zone(zone_name) if zone_name else zones.system_zone()
+    zone = load_zone(zone_name)
     now = datetime.now(UTC)
-    month = month or f"{now.astimezone(zone):%Y-%m}"
-    begin, end = figures.month_bounds(month, zone)
+    period = read_period(month=month, now=now, zone=zone)
     with read_ledger() as ledger:
         billing = load_billing()
-        sessions = map(billing.apply, ledger.sessions(since=begin, until=end))
-        found = figures.month_report(sessions, month=month, zone=zone, standing=billing.standing, until=now)
+        sessions = map(billing.apply, ledger.sessions(since=period.started_at, until=period.ended_at))
+        found = figures.month_report(sessions, month=period.label, zone=zone, standing=billing.standing, until=now)
         newest = next(iter(ledger.sessions(last=1)), None)
     if form == "json":
         click.echo(documents.month_json(found), nl=False)

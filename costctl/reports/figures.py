@@ -5,15 +5,14 @@ All sums are exact: phases sum to their session, sessions to the totals, and the
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from costctl.domain.sessions import EndReason, Instance, Phase, Session
 from costctl.domain.standing import StandingCharge, standing_cost
-from costctl.errors import BadValueError
+from costctl.reports.periods import parse_month
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,24 +21,7 @@ if TYPE_CHECKING:
     from costctl.domain.money import Price
     from costctl.domain.sessions import Costing
 
-_MONTH = re.compile(r"(\d{4})-(\d{2})", re.ASCII)
-_YEARS = range(1971, 9999)  # beyond these, a month's edges in UTC may not be dates
 _NOTHING = timedelta(0)
-
-
-def month_bounds(month: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Return where `month`, written 2026-01, begins and ends in `zone`, in UTC.
-
-    Raises:
-        BadValueError: not a month.
-    """
-    match = _MONTH.fullmatch(month.strip())
-    year, number = (int(match[1]), int(match[2])) if match else (0, 0)
-    if year not in _YEARS or not 1 <= number <= 12:  # noqa: PLR2004 - the months of a year
-        raise BadValueError(f"{month!r} is not a month: write it like 2026-01")
-    begin = datetime(year, number, 1, tzinfo=zone)
-    end = begin.replace(year=year + number // 12, month=number % 12 + 1)
-    return begin.astimezone(UTC), end.astimezone(UTC)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,12 +118,13 @@ def month_report(
     Raises:
         BadValueError: not a month.
     """
-    begin, end = month_bounds(month, zone)
+    period = parse_month(month, zone)
+    begin, end = period.started_at, period.ended_at
     found = [session for session in sessions if _is_in(session, begin, end)]
     rows = tuple(_row(session, begin, end) for session in found)
     unpriced = [row for row in rows if row.price is None]
     return MonthReport(
-        month=month.strip(),
+        month=period.label,
         zone=zone,
         started_at=begin,
         ended_at=end,

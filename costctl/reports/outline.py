@@ -20,7 +20,10 @@ MomentForm = Literal["day", "minute", "second"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Amount:
-    """Money in micro-units; `per` makes it a rate, like "h". `decimals` as in `money.format_amount`."""
+    """Money in micro-units; `per` makes it a rate, like "h".
+
+    Without `decimals` a rate has all digits that matter, and a sum as many as its column needs.
+    """
 
     micros: int
     currency: str
@@ -44,7 +47,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How long something lasted; in tables in `unit`s, so that a column compares."""
+    """How long something lasted; in tables as a number of `unit`s that the heading names, so that a column compares."""
 
     value: timedelta
     unit: Literal["minutes", "hours"] | None = None
@@ -70,6 +73,8 @@ class Column:
     adds_up: bool = False
     shrinks: bool = False
     """Whether its texts may be cut where there is no room: only if they can still be understood."""
+    names_unit: bool = False
+    """Whether the heading says the currency (and per what), so that the cells need not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

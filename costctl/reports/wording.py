@@ -9,8 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from babel import Locale
-from babel.dates import format_date, format_datetime
-from babel.numbers import format_currency, format_decimal, format_percent
+from babel.numbers import format_currency, format_decimal, format_percent, get_currency_precision
 
 from costctl import resources
 from costctl.domain.durations import format_duration
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
 _LOCALES = {"en": "en", "zh": "zh_Hans_CN"}
 _DOMAIN = "costctl"
 # English readers get ISO codes: "CN¥" is foreign to them, and no ASCII.
-_MONEY_FORMATS = {"en": "#,##0.00 ¤¤", "zh": None}
+_MONEY_FORMATS = {"en": "{number} ¤¤", "zh": "¤{number}"}
+_MOMENT_FORMATS = {"day": "%Y-%m-%d", "minute": "%Y-%m-%d %H:%M", "second": "%Y-%m-%d %H:%M:%S"}
 _VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
 
 
@@ -69,43 +69,44 @@ class Wording:
 
     def number(self, value: int | Decimal | Fraction, decimals: int = 0) -> str:
         """Return a number, rounded to `decimals`."""
-        pattern = f"#,##0.{'0' * decimals}" if decimals else "#,##0"
-        return format_decimal(_decimal(value), format=pattern, locale=self.locale)
+        return format_decimal(_rounded(value, decimals), format=_pattern(decimals), locale=self.locale)
 
     def share(self, fraction: Fraction, decimals: int = 1) -> str:
         """Return a share in percent."""
-        pattern = f"#,##0.{'0' * decimals}%" if decimals else "#,##0%"
-        return format_percent(_decimal(fraction), format=pattern, locale=self.locale)
+        value = _rounded(fraction, decimals + 2)
+        return format_percent(value, format=f"{_pattern(decimals)}%", locale=self.locale)
 
     def amount(self, micros: int, currency: str, decimals: int | None = None) -> str:
-        """Return money with its currency, to `decimals`, or with all digits that matter (at least two)."""
-        amount = Decimal(micros) / MICRO
-        digits = _digits(amount) if decimals is None else decimals
-        pattern = _MONEY_FORMATS[self.language] or self.locale.currency_formats["standard"].pattern
-        pattern = pattern.replace("0.00", f"0.{'0' * digits}" if digits else "0")
-        return format_currency(amount, currency, format=pattern, locale=self.locale, currency_digits=False)
+        """Return money with its currency, to `decimals`, or with all digits that matter (at least the usual ones)."""
+        digits = digits_that_matter(micros, currency) if decimals is None else decimals
+        pattern = _MONEY_FORMATS[self.language].format(number=_pattern(digits))
+        value = _rounded(Fraction(micros, MICRO), digits)
+        return format_currency(value, currency, format=pattern, locale=self.locale, currency_digits=False)
 
-    def plain_amount(self, micros: int, decimals: int) -> str:
-        """Return money without its currency, for columns whose heading says it."""
-        return self.number(Decimal(micros) / MICRO, decimals)
+    def plain_amount(self, micros: int, currency: str, decimals: int | None = None) -> str:
+        """Return money like `amount`, for columns whose heading says the currency."""
+        digits = digits_that_matter(micros, currency) if decimals is None else decimals
+        return self.number(Fraction(micros, MICRO), digits)
 
     def length(self, value: timedelta) -> str:
         """Return how long something lasted, like 1h30m."""
         return format_duration(value.total_seconds())
 
     def moment(self, at: datetime, zone: ZoneInfo, form: MomentForm = "minute") -> str:
-        """Return an instant in `zone`."""
-        local = at.astimezone(zone)
-        if form == "day":
-            return format_date(local.date(), format="yyyy-MM-dd", locale=self.locale)
-        pattern = "yyyy-MM-dd HH:mm:ss" if form == "second" else "yyyy-MM-dd HH:mm"
-        return format_datetime(local, format=pattern, locale=self.locale)
+        """Return an instant in `zone`, as is understood everywhere."""
+        return f"{at.astimezone(zone):{_MOMENT_FORMATS[form]}}"
 
 
-def _decimal(value: int | Decimal | Fraction) -> Decimal | int:
-    return Decimal(value.numerator) / value.denominator if isinstance(value, Fraction) else value
+def digits_that_matter(micros: int, currency: str) -> int:
+    """Return how many decimals an amount has, and at least as many as are usual: two for most, none for JPY."""
+    fraction = f"{abs(micros) % MICRO:06}".rstrip("0")
+    return max(get_currency_precision(currency), len(fraction))
 
 
-def _digits(amount: Decimal) -> int:
-    exponent = amount.normalize().as_tuple().exponent
-    return max(2, -exponent if isinstance(exponent, int) else 2)
+def _rounded(value: int | Decimal | Fraction, decimals: int) -> Decimal:
+    """Return the nearest decimal (half to even); babel would go through a context of 28 digits, and knows -0."""
+    return Decimal(round(Fraction(value) * 10**decimals)).scaleb(-decimals)
+
+
+def _pattern(decimals: int) -> str:
+    return f"#,##0.{'0' * decimals}" if decimals else "#,##0"
