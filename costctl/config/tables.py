@@ -53,10 +53,10 @@ class TomlFile:
             BadValueError: it is something else.
         """
         rows = self.content.get(key, [])
-        if not isinstance(rows, list):
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise BadValueError(f"{self.place(key)}: write it as [[{key}]], once for each")
         for number, row in enumerate(rows):
-            yield Table(self, (key, number), _mapping(row, self, (key, number)))
+            yield Table(self, (key, number), row)
 
 
 @dataclass(slots=True)
