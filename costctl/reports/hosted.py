@@ -95,8 +95,8 @@ def _offers(found: Sequence[BreakEven], words: Wording) -> Table:
         Column(heading=words.say("hosted by")),
         Column(heading=words.say("as"), shrinks=True),
         Column(heading=words.say("price of")),
-        Column(heading=words.say("{currency}/M in", currency=CURRENCY), numeric=True),
-        Column(heading=words.say("{currency}/M out", currency=CURRENCY), numeric=True),
+        Column(heading=words.say("{currency}/M in", currency=CURRENCY), numeric=True, names_unit=True),
+        Column(heading=words.say("{currency}/M out", currency=CURRENCY), numeric=True, names_unit=True),
         Column(heading=words.say("would cost"), numeric=True),
         Column(heading=words.say("GPU saves"), numeric=True),
         Column(heading=words.say("breaks even at"), numeric=True),
@@ -113,8 +113,8 @@ def _offer_row(result: BreakEven, cost: HostedCost, words: Wording) -> tuple[Cel
         price.provider,
         hosted,
         f"{price.dated:%Y-%m-%d}" if price.dated else words.say("unknown"),
-        format_amount(price.input_micros),
-        format_amount(price.output_micros),
+        Amount(micros=price.input_micros, currency=CURRENCY, per="M"),
+        Amount(micros=price.output_micros, currency=CURRENCY, per="M"),
         Amount(micros=cost.dollar_micros, currency=CURRENCY)
         if cost.converted_micros is None
         else Amount(micros=cost.converted_micros, currency=use.currency),
@@ -134,8 +134,8 @@ def _break_even(cost: HostedCost, words: Wording) -> Cell:
 def _notes(found: Sequence[BreakEven], words: Wording) -> Iterator[str]:
     if any(cost.break_even is not None for result in found for cost in result.offers):
         yield words.say(
-            "The GPU breaks even at the busy share of its billed time that makes it as cheap as the hosted tokens, with "
-            "the throughput of this period. Never: not even if it were always busy. An engine that answers more "
+            "The GPU breaks even at the busy share of its billed time that makes it as cheap as the hosted tokens, "
+            "with the throughput of this period. Never: not even if it were always busy. An engine that answers more "
             "requests at a time has a higher throughput, and breaks even earlier."
         )
     for result in found:
