@@ -48,5 +48,6 @@ def report(month: str | None, zone_name: str | None, form: str | None) -> None:
         click.echo(documents.month_csv(found), nl=False)
     else:
         from costctl.reports import text
+        from costctl.reports.grid import console_for
 
-        text.print_month(found, text.console_for(), newest=newest)
+        text.print_month(found, console_for(), newest=newest)

@@ -3,42 +3,26 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import accumulate, pairwise, zip_longest
-from typing import TYPE_CHECKING, Literal
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
 
 from costctl.domain.durations import format_duration
 from costctl.domain.money import MICRO, format_amount
 from costctl.domain.standing import When
+from costctl.reports.grid import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime, timedelta
-    from typing import TextIO
     from zoneinfo import ZoneInfo
+
+    from rich.console import Console
 
     from costctl.domain.money import Price
     from costctl.domain.sessions import Instance, Session
     from costctl.reports.figures import MonthReport, SessionFigure
 
-_WIDEST = 120
-_WIDTH_OF_A_PIPE = 100
-_GPU = "GPU"
-_CUT = ".."
-_GAP = 2  # between columns
-_RULE = " -- \n"
-_BLANK = "    \n"
-_PLAIN = box.Box(_BLANK * 2 + _RULE + _BLANK * 2 + _RULE + _BLANK * 2, ascii=True)
-
-
-def console_for(file: TextIO | None = None) -> Console:
-    """Return a console on `file` (stdout by default) that takes foreign text as it is and is not too wide."""
-    console = Console(file=file, markup=False, highlight=False, emoji=False)
-    console.width = min(console.width, _WIDEST) if console.is_terminal else _WIDTH_OF_A_PIPE
-    return console
+_GPU = "<GPU"
 
 
 def print_month(report: MonthReport, console: Console, *, newest: Session | None = None) -> None:
@@ -52,9 +36,9 @@ def print_month(report: MonthReport, console: Console, *, newest: Session | None
     decimals = _decimals(total.cost_micros for total in report.totals)
     console.print(_headline(report, decimals), style="bold")
     console.print()
-    console.print(_rows_table(report, console, decimals))
+    _print_rows(report, console, decimals)
     console.print()
-    console.print(_totals_table(report, console, decimals))
+    _print_totals(report, console, decimals)
     _print_standing(report, console, decimals)
     for note in _notes(report):
         console.print(note)
@@ -65,11 +49,6 @@ def print_sessions(sessions: Sequence[Session], console: Console, zone: ZoneInfo
     if not sessions:
         console.print("no sessions")
         return
-    console.print(_sessions_table(sessions, console, zone))
-    console.print(f"times in {zone}")
-
-
-def _sessions_table(sessions: Iterable[Session], console: Console, zone: ZoneInfo) -> Table:
     rows = [
         [
             f"{session.started_at.astimezone(zone):%Y-%m-%d %H:%M}",
@@ -81,7 +60,8 @@ def _sessions_table(sessions: Iterable[Session], console: Console, zone: ZoneInf
         ]
         for session in sessions
     ]
-    return _table(console, ["started", "ended", _GPU, ">price", ">cost", "end"], rows)
+    print_table(console, ["started", "ended", _GPU, ">price", ">cost", "end"], rows)
+    console.print(f"times in {zone}")
 
 
 def _headline(report: MonthReport, decimals: int) -> str:
@@ -91,7 +71,7 @@ def _headline(report: MonthReport, decimals: int) -> str:
     return f"{report.month}: {', '.join(parts)} (times in {report.zone})"
 
 
-def _rows_table(report: MonthReport, console: Console, decimals: int) -> Table:
+def _print_rows(report: MonthReport, console: Console, decimals: int) -> None:
     rows = [
         [
             ("<" if row.began_before else "") + _day(row.started_at, report.zone),
@@ -104,10 +84,10 @@ def _rows_table(report: MonthReport, console: Console, decimals: int) -> Table:
         ]
         for row in report.rows
     ]
-    return _table(console, ["started", "ended", ">minutes", _GPU, ">price", ">cost", "end"], rows)
+    print_table(console, ["started", "ended", ">minutes", _GPU, ">price", ">cost", "end"], rows)
 
 
-def _totals_table(report: MonthReport, console: Console, decimals: int) -> Table:
+def _print_totals(report: MonthReport, console: Console, decimals: int) -> None:
     lengths = report.phase_lengths
     columns = [_rounded([total.phase_micros.get(phase, 0) for phase in lengths], decimals) for total in report.totals]
     rows = [
@@ -116,7 +96,7 @@ def _totals_table(report: MonthReport, console: Console, decimals: int) -> Table
     ]
     whole = [format_amount(total.cost_micros, decimals=decimals) for total in report.totals]
     headings = ["phase", ">minutes", ">share", *(f">{total.currency}" for total in report.totals)]
-    return _table(console, headings, rows, footer=["all", _minutes(report.length), "", *whole])
+    print_table(console, headings, rows, footer=["all", _minutes(report.length), "", *whole])
 
 
 def _print_standing(report: MonthReport, console: Console, decimals: int) -> None:
@@ -132,7 +112,7 @@ def _print_standing(report: MonthReport, console: Console, decimals: int) -> Non
         for figure in report.standing
     ]
     console.print()
-    console.print(_table(console, ["standing charge", ">price", "when", ">cost"], rows))
+    print_table(console, ["standing charge", ">price", "when", ">cost"], rows)
     costs = (
         f"{format_amount(micros, decimals=decimals)} {code}" for code, micros in report.costs_with_standing.items()
     )
@@ -151,52 +131,9 @@ def _notes(report: MonthReport) -> Iterable[str]:
         yield "< began before this month, > went on after it: only the part in the month is counted."
 
 
-def print_table(
-    console: Console,
-    headings: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    footer: Sequence[str] = (),
-    *,
-    wrap: bool = False,
-    header: bool = True,
-) -> None:
-    """Print a table; headings that begin with > are for numbers, with `wrap` the last column may take more lines."""
-    table = _table(console, headings, rows, footer)
-    table.show_header = header
-    table.columns[-1].no_wrap = not wrap
-    console.print(table)
-
-
 def gpu_name(instance: Instance) -> str:
     """Return the GPUs of `instance` in short."""
     return _gpu(instance)
-
-
-def _table(
-    console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]], footer: Sequence[str] = ()
-) -> Table:
-    shape = box.SIMPLE if console.is_terminal and not console.options.ascii_only else _PLAIN
-    table = Table(box=shape, show_edge=False, show_footer=bool(footer), pad_edge=False, padding=(0, 1, 0, 0))
-    for heading, foot in zip_longest(headings, footer, fillvalue=""):
-        align: Literal["left", "right"] = "right" if heading.startswith(">") else "left"
-        table.add_column(heading.removeprefix(">"), foot, justify=align, no_wrap=True)
-    for row in _fitted(headings, rows, console.width):
-        table.add_row(*row)
-    return table
-
-
-def _fitted(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterable[Sequence[str]]:
-    """Cut the names of GPUs to the room that is left: of all columns only that can be cut and still be understood."""
-    if _GPU not in headings:
-        return rows
-    position = headings.index(_GPU)
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    room = max(width - sum(widths) - _GAP * (len(widths) - 1) + widths[position], len(_GPU) + len(_CUT))
-    return [[*row[:position], _cut(row[position], room), *row[position + 1 :]] for row in rows]
-
-
-def _cut(text: str, room: int) -> str:
-    return text if len(text) <= room else text[: room - len(_CUT)] + _CUT
 
 
 def _end_of(session: Session, zone: ZoneInfo) -> str:
