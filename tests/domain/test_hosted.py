@@ -158,11 +158,12 @@ def test_the_nearest_general_model_stands_in():
         ("Qwen/Qwen3-1.7B", 1),
         ("Qwen/Qwen3-30B-A3B", 1),  # what a mixture costs is not said by its size
         ("my-model", 1),
+        ("chat", 1),
         ("Qwen/Qwen3-Embedding-8B", 0),  # no chat model does its work
     ],
 )
 def test_where_nothing_is_alike_nothing_stands_in(model, generated):
-    found = beside(use(model, generated_tokens=generated), price())
+    found = beside(use(model, generated_tokens=generated), price(), price("someone", "turbo"))
     assert found.offers == ()
     assert not found.is_stand_in
 

@@ -47,6 +47,7 @@ def test_names_of_the_same_model_are_equal(name, other):
         ("meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.3-70B"),
         ("meta-llama/Llama-3-8B", "meta-llama/Llama-Guard-3-8B"),
         ("mistralai/Mistral-7B-Instruct-v0.2", "mistralai/Mistral-7B-Instruct-v0.3"),
+        ("deepseek-ai/DeepSeek-V2-Chat", "deepseek-ai/DeepSeek-V2-Lite-Chat"),
     ],
 )
 def test_a_relative_is_another_model(name, other):
