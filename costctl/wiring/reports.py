@@ -16,6 +16,7 @@ from costctl.wiring import read_ledger
 from costctl.wiring.billing import load_billing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
     from typing import TextIO
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from costctl.domain.sessions import Session
     from costctl.ledger.store import Ledger
     from costctl.reports.figures import Report
-    from costctl.reports.outline import Document
+    from costctl.reports.outline import Chart, Document
     from costctl.reports.wording import Wording
     from costctl.wiring.billing import Billing
 
@@ -140,8 +141,20 @@ def print_report(loaded: Loaded, words: Wording, file: TextIO | None = None) -> 
 
 
 def _document(loaded: Loaded, form: Form, words: Wording) -> Document:
-    limit = None if form is Form.XLSX else SESSIONS_SHOWN
-    return report_document(loaded.report, loaded.studies, words, limit=limit, newest=loaded.newest)
+    return report_document(
+        loaded.report,
+        loaded.studies,
+        words,
+        limit=None if form is Form.XLSX else SESSIONS_SHOWN,
+        charts=_charts(loaded.report, words) if form in {Form.HTML, Form.MARKDOWN} else (),
+        newest=loaded.newest,
+    )
+
+
+def _charts(report: Report, words: Wording) -> Iterator[Chart]:
+    from costctl.reports.period_charts import period_charts
+
+    return period_charts(report, words)
 
 
 def _pages(document: Document, form: Form, words: Wording) -> bytes:

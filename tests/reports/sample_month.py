@@ -8,6 +8,7 @@ from costctl.domain.sessions import Phase
 from costctl.reports.charts.comparison import GpuCost, comparison_chart
 from costctl.reports.charts.daily_cost import DayCost, daily_cost_chart
 from costctl.reports.charts.use import WeekUse, use_chart
+from costctl.reports.names import phase_names
 from costctl.reports.outline import (
     Amount,
     Column,
@@ -23,7 +24,6 @@ from costctl.reports.outline import (
     Share,
     Table,
 )
-from costctl.reports.phase_names import phase_names
 
 ZONE = ZoneInfo("Asia/Shanghai")
 FIRST_DAY = date(2026, 1, 1)
