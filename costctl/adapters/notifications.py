@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from costctl.ports import Notifier
 
 _ANSWER = re.compile(
-    r"\berror=(?P<code>[345]\d\d)\b"  # by HTTP
+    r"\berror=(?P<code>[345]\d\d)\.?$"  # by HTTP
     r"|^Socket Exception: .*?\((?P<reply>[45]\d\d), b"  # by SMTP
 )
 _ANSWERS = {

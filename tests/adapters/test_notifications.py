@@ -17,7 +17,7 @@ from costctl.domain.messages import Attachment, BodyFormat, Message
 from costctl.errors import BadValueError, NotificationError
 
 REPORT = Message(
-    title="January: 504.00 CNY",
+    title="January: 504.00 CNY, error=404, Socket Exception: SSL",  # what it says is not why it failed
     body="**504.00 CNY** in January.\n\n| GPU | cost |\n| --- | ---: |\n| T4 | 14.40 |\n",
     attachments=(
         Attachment(name="report 2026-01.html", content=b"<h1>January</h1>"),
