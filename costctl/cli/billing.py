@@ -38,7 +38,7 @@ def billing() -> None:
 @click.option("--rule", metavar="NAME", help="Bill by this rule instead.")
 @click.option("--price", metavar="'1.8 CNY/h'", help="Bill at this price instead.")
 @click.option("--released", metavar="WHEN", help="When the provider released the stopped machine, where that matters.")
-@click.option("--tz", "zone_name", metavar="ZONE", help="Time zone to show; this machine's if left out.")
+@click.option("--tz", "zone_name", metavar="ZONE", help="Time zone to show; else as configured, or this machine's.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def show(
     *,
@@ -54,12 +54,14 @@ def show(
 
     from costctl.domain.money import parse_price
     from costctl.errors import BadValueError
-    from costctl.reports import bills, zones
+    from costctl.reports import bills
+    from costctl.reports.periods import parse_since
+    from costctl.wiring import load_zone
     from costctl.wiring.billing import load_billing
 
     now = datetime.now(UTC)
-    zone = zones.named_zone(zone_name) if zone_name else zones.system_zone()
-    released_at = zones.parse_since(released, now=now, zone=zone) if released else None
+    zone = load_zone(zone_name)
+    released_at = parse_since(released, now=now, zone=zone) if released else None
     session = _session(session_id)
     at = parse_price(price, source="--price", dated=now) if price else session.price
     if at is None:

@@ -26,7 +26,7 @@ Exit code 0: both sides agree. 1: they do not: a session differs, or only one si
 @click.option(
     "--tolerance", type=click.FloatRange(0, 100), default=1.0, show_default=True, help="Per cent that do not matter."
 )
-@click.option("--tz", "zone_name", metavar="ZONE", help="Zone to show, and of times without one; this machine's else.")
+@click.option("--tz", "zone_name", metavar="ZONE", help="Zone to show, and of times without one; else as configured.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @click.pass_context
 def reconcile(
@@ -47,11 +47,11 @@ def reconcile(
     of each session, so the drift is what the rule does not explain.
     """
     from costctl.domain.reconciliation import reconcile as compare
-    from costctl.reports import reconciliations, zones
-    from costctl.wiring import read_ledger
+    from costctl.reports import reconciliations
+    from costctl.wiring import load_zone, read_ledger
     from costctl.wiring.billing import load_billing, load_invoice
 
-    zone = zones.named_zone(zone_name) if zone_name else zones.system_zone()
+    zone = load_zone(zone_name)
     found = load_invoice(invoice, zone=zone, bucket=bucket, resource=resource)
     billing = load_billing(rule)
     begin = min(line.started_at for line in found.lines)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _GROUPS = {"engine": "Engine", "door": "Front door", "idle": "Idleness", "money": "Money"}
+_NO_OPTIONS = ("engine-args", "api-keys", "time-zone")  # arguments; a secret; nothing that the daemon looks at
 _EPILOG = """\b
 Examples:
   costctl serve --idle-shutdown 30m
@@ -41,7 +42,7 @@ class _GroupedCommand(click.Command):
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
     for setting in reversed(SETTINGS):
-        if setting.name not in ("engine-args", "api-keys"):
+        if setting.name not in _NO_OPTIONS:
             command = _option(setting)(command)
     return command
 

@@ -17,18 +17,19 @@ Examples:
 @click.option(
     "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many, the newest ones."
 )
-@click.option("--tz", "zone_name", metavar="ZONE", help="Time zone to show; this machine's if left out.")
+@click.option("--tz", "zone_name", metavar="ZONE", help="Time zone to show; else as configured, or this machine's.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, with the phases of each session.")
 def sessions(*, since: str | None, limit: int, zone_name: str | None, as_json: bool) -> None:
     """List sessions, oldest first: when this machine was billed, at what price, what it cost and why it ended."""
     from datetime import UTC, datetime  # commands import late, so that each starts fast
 
-    from costctl.reports import documents, zones
-    from costctl.wiring import read_ledger
+    from costctl.reports import documents
+    from costctl.reports.periods import parse_since
+    from costctl.wiring import load_zone, read_ledger
     from costctl.wiring.billing import load_billing
 
-    zone = zones.named_zone(zone_name) if zone_name else zones.system_zone()
-    begin = zones.parse_since(since, now=datetime.now(UTC), zone=zone) if since else None
+    zone = load_zone(zone_name)
+    begin = parse_since(since, now=datetime.now(UTC), zone=zone) if since else None
     with read_ledger() as ledger:
         found = list(map(load_billing().apply, ledger.sessions(since=begin, last=limit + 1)))
     if len(found) > limit:
@@ -37,7 +38,7 @@ def sessions(*, since: str | None, limit: int, zone_name: str | None, as_json: b
     if as_json:
         click.echo(documents.sessions_json(found), nl=False)
     else:
-        from costctl.reports import text
+        from costctl.reports import session_list
         from costctl.reports.grid import console_for
 
-        text.print_sessions(found, console_for(), zone)
+        session_list.print_sessions(found, console_for(), zone)

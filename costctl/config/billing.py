@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from costctl.config.tables import read_toml
+from costctl.config.zones import named_zone
 from costctl.domain.money import Rounding, parse_currency, parse_micros
 from costctl.domain.rules import EXACT, BillingRule, Evidence
 from costctl.domain.standing import StandingCharge, When
@@ -65,7 +65,7 @@ def _rule(name: str, table: Table, base: BillingRule, changed_at: str = "") -> B
             name=name,
             increment=table.take("increment-s", _seconds, base.increment),
             minimum=table.take("minimum-s", _seconds, base.minimum),
-            settles_in=table.take("settles-in", _zone, base.settles_in),
+            settles_in=table.take("settles-in", lambda value: named_zone(_text(value)), base.settles_in),
             is_prepaid=table.take("prepaid", _switch, base.is_prepaid),
             rounding=Rounding(
                 quantum_micros=table.take("quantum", _micros, base.rounding.quantum_micros),
@@ -131,13 +131,6 @@ def _micros(value: Any) -> int:
     if micros < 0:
         raise BadValueError(f"{value!r} is less than nothing")
     return micros
-
-
-def _zone(value: Any) -> ZoneInfo:
-    try:
-        return ZoneInfo(_text(value))
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise BadValueError(f"{value!r} is not a time zone: write it like Asia/Shanghai") from None
 
 
 def _day(value: Any) -> date | datetime | None:

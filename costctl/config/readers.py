@@ -7,6 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from costctl.config.home import expand_user
+from costctl.config.zones import named_zone
 from costctl.domain.durations import parse_duration, parse_window
 from costctl.domain.offers import Market
 from costctl.errors import BadValueError
@@ -14,6 +15,7 @@ from costctl.errors import BadValueError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from zoneinfo import ZoneInfo
 
 GPUS = ("auto", "nvml", "sim", "none")
 MARKETS = tuple(market.value for market in Market)
@@ -128,6 +130,11 @@ def as_on_idle(value: Any) -> str:
 def as_market(value: Any) -> str | None:
     """Return a market, or None if nothing was given."""
     return None if value is None else one_of(*MARKETS)(value)
+
+
+def as_zone(value: Any) -> ZoneInfo | None:
+    """Return a time zone, or None if nothing was given."""
+    return None if value is None else named_zone(as_text(value))
 
 
 def as_health_path(value: Any) -> str:

@@ -12,6 +12,7 @@ from costctl.config import readers
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from zoneinfo import ZoneInfo
 
     from costctl.domain.money import Price
 
@@ -58,6 +59,7 @@ class Settings:
     max_waiting: int
     max_body: int
     ledger: str | None
+    time_zone: ZoneInfo | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -342,6 +344,14 @@ SETTINGS: tuple[Setting, ...] = (
         default=None,
         metavar="URL",
         help="SQLAlchemy URL of the ledger, if it is not the file in COSTCTL_HOME.",
+        group="money",
+    ),
+    Setting(
+        name="time-zone",
+        read=readers.as_zone,
+        default=None,
+        metavar="ZONE",
+        help="Time zone of reports, like Asia/Shanghai, if it is not the system's (--tz there).",
         group="money",
     ),
 )

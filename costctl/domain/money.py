@@ -18,6 +18,7 @@ from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from fractions import Fraction
 
 MICRO = 1_000_000
 _MICROSECONDS_PER_HOUR = 3_600_000_000
@@ -97,8 +98,14 @@ TO_MICRO_UNITS = Rounding()
 
 
 def accrued(price: Price, elapsed: timedelta) -> int:
-    """Return the micro-units that `elapsed` since a session's start has cost, rounded half to even."""
-    return charged([(price, elapsed)])
+    """Return the micro-units that `elapsed` since a session's start has cost, rounded half to even.
+
+    Raises:
+        ValueError: it is negative.
+    """
+    if elapsed < _NOTHING:
+        raise ValueError("cost accrues forwards only")
+    return _rounded(price.micros_per_hour * (elapsed // _MICROSECOND), _MICROSECONDS_PER_HOUR, TO_MICRO_UNITS)
 
 
 def charged(stretches: Iterable[tuple[Price, timedelta]], rounding: Rounding = TO_MICRO_UNITS) -> int:
@@ -138,6 +145,11 @@ def split(micros: int, weights: Sequence[int]) -> list[int]:
     whole = sum(weights)
     reached = [_rounded(micros * weight, whole, TO_MICRO_UNITS) for weight in accumulate(weights, initial=0)]
     return [after - before for before, after in pairwise(reached)]
+
+
+def to_micro_units(exact: Fraction) -> int:
+    """Return the micro-units nearest to an exact amount of them, half to even."""
+    return _rounded(exact.numerator, exact.denominator, TO_MICRO_UNITS)
 
 
 def parse_micros(text: str, rounding: Rounding | None = None) -> int:

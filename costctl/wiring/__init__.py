@@ -10,6 +10,7 @@ from costctl.config.home import find_home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from zoneinfo import ZoneInfo
 
     from costctl.config.resolve import Resolved
     from costctl.ledger.store import Ledger
@@ -20,6 +21,13 @@ def load_settings(flags: Mapping[str, object]) -> Resolved:
     from costctl.config.resolve import resolve
 
     return resolve(flags=flags, environ=os.environ, now=datetime.now(UTC))
+
+
+def load_zone(name: str | None = None) -> ZoneInfo:
+    """Return the time zone called `name`, else the configured one, else the system's. Raises BadValueError."""
+    from costctl.config.zones import named_zone, system_zone
+
+    return named_zone(name) if name is not None else load_settings({}).settings.time_zone or system_zone()
 
 
 def read_ledger() -> Ledger:

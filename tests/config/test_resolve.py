@@ -152,6 +152,7 @@ def test_a_price_remembers_who_said_it_and_when():
         ("model", " ", "' ' is not a text"),
         ("api-key-file", "~nobody-of-this-name/keys", "there is no home folder for '~nobody-of-this-name/keys'"),
         ("price", "cheap", "cheap"),
+        ("time-zone", "Mars/Olympus", "'Mars/Olympus' is not a time zone that this system knows"),
         ("billing-starts", "never", "'never' is none of auto, boot, serve"),
     ],
 )

@@ -128,12 +128,21 @@ def test_a_month_as_csv_in_another_zone(january):
     assert (unpriced["busy_seconds"], unpriced["busy_cost"], unpriced["cost"]) == ("360.0", "", "")
 
 
+def test_the_time_zone_is_a_setting_that_an_option_overrides(home, january, monkeypatch):
+    (home / "costctl.toml").write_text('time-zone = "Asia/Shanghai"')
+    assert shown("sessions")[-1] == "times in Asia/Shanghai"
+    assert json.loads(run("report", "--month", "2026-01", "--json").stdout)["time_zone"] == "Asia/Shanghai"
+    monkeypatch.setenv("COSTCTL_TIME_ZONE", "Asia/Kolkata")
+    assert shown("sessions")[-1] == "times in Asia/Kolkata"
+    assert shown("sessions", "--tz", "UTC")[-1] == "times in UTC"
+
+
 def test_an_empty_month_says_so_and_when_there_was_something(january):
-    assert run("report", "--month", "2027-03").stdout == (
-        "no sessions in 2027-03\nthe newest session began on 2026-01-31\n"
+    assert run("report", "--month", "2025-03").stdout == (
+        "no sessions in 2025-03\nthe newest session began on 2026-01-31\n"
     )
-    assert run("report", "--month", "2027-03", "--csv").stdout.count("\n") == 1
-    assert json.loads(run("report", "--month", "2027-03", "--json").stdout)["sessions"] == []
+    assert run("report", "--month", "2025-03", "--csv").stdout.count("\n") == 1
+    assert json.loads(run("report", "--month", "2025-03", "--json").stdout)["sessions"] == []
 
 
 def test_an_empty_ledger(ledger):
@@ -217,7 +226,9 @@ def test_sessions_can_be_narrowed(january):
     ("args", "error", "words"),
     [
         (["report", "--month", "2026-13"], BadValueError, "'2026-13' is not a month"),
+        (["report", "--month", "2125-01"], BadValueError, "2125-01 has not begun: the newest month is 20"),
         (["report", "--tz", "Mars"], BadValueError, "'Mars' is not a time zone"),
+        (["report", "--tz", ""], BadValueError, "'' is not a time zone"),
         (["sessions", "--since", "soon"], BadValueError, "'soon' is not a point in time"),
     ],
 )

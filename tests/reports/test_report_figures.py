@@ -2,19 +2,20 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from costctl.domain.money import Price
 from costctl.domain.sessions import EndReason, Instance, Phase, PhaseSpan, Session
-from costctl.errors import BadValueError
-from costctl.reports.figures import month_bounds, month_report
+from costctl.domain.standing import StandingCharge
+from costctl.reports.periods import parse_month
+from costctl.reports.tally import Facts, report_of
 
 UTC_ZONE = ZoneInfo("UTC")
 BERLIN = ZoneInfo("Europe/Berlin")
 YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 SECONDS_OF_A_YEAR = 365 * 86_400
+LATER = YEAR + timedelta(days=999)
 
 
 def price(micros, currency="EUR"):
@@ -42,31 +43,9 @@ def session(start, *lengths, price=None, is_open=False, number=1):
     )
 
 
-@pytest.mark.parametrize(
-    ("month", "zone", "begin", "end"),
-    [
-        ("2026-01", "UTC", "2026-01-01T00:00Z", "2026-02-01T00:00Z"),
-        ("2026-12", "UTC", "2026-12-01T00:00Z", "2027-01-01T00:00Z"),
-        ("2024-02", "Asia/Shanghai", "2024-01-31T16:00Z", "2024-02-29T16:00Z"),
-        ("2026-03", "Europe/Berlin", "2026-02-28T23:00Z", "2026-03-31T22:00Z"),
-        ("2026-10", "Europe/Berlin", "2026-09-30T22:00Z", "2026-10-31T23:00Z"),
-        # Summer time began at midnight of the first: the month began an hour later by the clock on the wall.
-        ("2023-10", "America/Asuncion", "2023-10-01T04:00Z", "2023-11-01T03:00Z"),
-    ],
-)
-def test_a_month_lasts_from_midnight_to_midnight_in_its_zone(month, zone, begin, end):
-    bounds = month_bounds(month, ZoneInfo(zone))
-    assert bounds == (datetime.fromisoformat(begin), datetime.fromisoformat(end))
-    assert all(bound.tzinfo is UTC for bound in bounds)
-
-
-@pytest.mark.parametrize(
-    "month",
-    ["", "abc", "2026", "2026-13", "2026-00", "2026-1", "0001-01", "9999-12", "2026-01-01", "-2026-01"],
-)
-def test_what_is_not_a_month_is_refused(month):
-    with pytest.raises(BadValueError, match="is not a month: write it like 2026-01"):
-        month_bounds(month, UTC_ZONE)
+def month_report(sessions, month="2026-01", zone=UTC_ZONE, standing=(), until=LATER, **facts):
+    found = Facts(sessions=list(sessions), **facts)
+    return report_of(found, period=parse_month(month, zone), now=until, standing=standing)
 
 
 def test_a_session_in_figures():
@@ -125,9 +104,16 @@ def test_currencies_are_never_added_and_unknown_prices_never_count_as_zero():
         ("CNY", 1, 3_000_000),
         ("USD", 2, 6_000_000),
     ]
-    assert (report.unpriced_count, report.unpriced_length, report.length) == (1, hour, 4 * hour)
+    assert (len(report.unpriced), report.unpriced_length, report.length) == (1, hour, 4 * hour)
     assert report.rows[-1].cost_micros is None
     assert {figure.cost_micros for figure in report.rows[-1].phases.values()} == {None}
+
+
+def test_nothing_is_charged_ahead():
+    disk = StandingCharge(name="disk", micros_per_month=31_000_000, currency="CNY")
+    for until, micros in ((YEAR, []), (YEAR + timedelta(days=1), [1_000_000]), (None, [31_000_000])):
+        report = month_report([], month="2026-01", zone=UTC_ZONE, standing=[disk], until=until)
+        assert [figure.cost_micros for figure in report.standing] == micros
 
 
 lengths = st.lists(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=9)), min_size=1, max_size=9)

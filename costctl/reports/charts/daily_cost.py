@@ -13,8 +13,8 @@ from babel.lists import format_list
 
 from costctl.reports.charts.frame import amount_axis, framed, sum_text
 from costctl.reports.charts.palette import PAGE, PHASES
+from costctl.reports.names import phase_names
 from costctl.reports.outline import Chart
-from costctl.reports.phase_names import phase_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,14 +1,12 @@
-"""Time zones, and the points in time that people name."""
+"""The time zone that people see: the one they name, or this machine's."""
 
 from __future__ import annotations
 
 import os
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from costctl.domain.durations import parse_duration
 from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ def named_zone(name: str) -> ZoneInfo:
 
 
 def system_zone(environ: Mapping[str, str] | None = None, localtime: Path = _LOCALTIME) -> ZoneInfo:
-    """Return the time zone of this machine: `TZ`, else its local time, else UTC."""
+    """Return the time zone of this machine: `TZ`, else its local time, else UTC. Raises BadValueError."""
     name = (os.environ if environ is None else environ).get("TZ", "").removeprefix(":")
     if name:
         return named_zone(name)
@@ -41,25 +39,6 @@ def system_zone(environ: Mapping[str, str] | None = None, localtime: Path = _LOC
             return ZoneInfo.from_file(rules, key=_name_of(localtime))
     except (OSError, ValueError):
         return ZoneInfo("UTC")
-
-
-def parse_since(text: str, *, now: datetime, zone: ZoneInfo) -> datetime:
-    """Return the instant that `text` names: a date or time in `zone`, or a duration before `now`.
-
-    Raises:
-        BadValueError: none of these.
-    """
-    try:
-        found = datetime.fromisoformat(text.strip())
-    except ValueError:
-        pass
-    else:
-        return found if found.tzinfo else found.replace(tzinfo=zone)
-    try:
-        return now - timedelta(seconds=parse_duration(text))
-    except BadValueError:
-        message = f"{text!r} is not a point in time: write a date like 2026-01-31, or a duration like 7d"
-        raise BadValueError(message) from None
 
 
 def _name_of(localtime: Path) -> str:
