@@ -46,6 +46,6 @@ def report(month: str | None, zone_name: str | None, form: str | None) -> None:
         click.echo(documents.month_csv(found), nl=False)
     else:
         from costctl.reports import text
-        from costctl.reports.grid import console_for
+        from costctl.reports.printing import console_for
 
         text.print_month(found, console_for(), newest=newest)

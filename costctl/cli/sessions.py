@@ -38,6 +38,6 @@ def sessions(*, since: str | None, limit: int, zone_name: str | None, as_json: b
         click.echo(documents.sessions_json(found), nl=False)
     else:
         from costctl.reports import text
-        from costctl.reports.grid import console_for
+        from costctl.reports.printing import console_for
 
         text.print_sessions(found, console_for(), zone)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from costctl.domain.durations import format_duration
 from costctl.domain.money import MICRO, format_amount
 from costctl.domain.standing import When
-from costctl.reports.grid import print_table
+from costctl.reports.printing import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -11,7 +11,7 @@ from rich.console import Console
 from costctl.domain.money import Price
 from costctl.domain.sessions import EndReason, Instance, Phase, PhaseSpan, Session
 from costctl.reports.figures import month_report
-from costctl.reports.grid import console_for
+from costctl.reports.printing import console_for
 from costctl.reports.text import print_month, print_sessions
 
 START = datetime(2026, 1, 31, 20, tzinfo=UTC)
