@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from costctl.domain.offers import Market, Offer, Origin, newest_of_each
+from costctl.domain.offers import Doubts, Market, Offer, Origin, newest_of_each
 from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Shelf:
         own = [offer for offer in held if offer.origin is Origin.OWN]
         listed = [offer for offer in held if offer.origin is not Origin.OWN]
         self._offers = [*newest_of_each(own), *newest_of_each(listed)]
+        self._doubts = Doubts(self._offers, now)
 
     def best(self, gpu: GpuModel, market: Market, terms: Terms) -> Offer | None:
         """Return the offer by which one `gpu` would be rented, None if there is none.
@@ -61,6 +62,10 @@ class Shelf:
     def price_of_one_gpu(self, offer: Offer) -> Price:
         """Return the price of one GPU of `offer`, to the micro-unit."""
         return replace(offer.as_price(self._now), micros_per_hour=round(offer.micros_per_gpu_hour))
+
+    def doubts(self, offer: Offer) -> tuple[str, ...]:
+        """Return what is doubtful about an offer, seen beside the others."""
+        return tuple(self._doubts.about(offer))
 
     def gpus_of(self, provider: str, region: str | None = None) -> frozenset[str]:
         """Return the GPUs that `provider` offers (in `region`).

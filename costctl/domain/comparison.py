@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from costctl.domain.fit import Fit, Verdict, needed_flags
-from costctl.domain.money import Price, accrued
+from costctl.domain.money import Price, accrued, to_micro_units
 from costctl.domain.offers import Market, Offer
 from costctl.domain.speed import Setup, Speed, speed_on
 from costctl.domain.workload import WEEK, WEEKS_PER_YEAR
@@ -93,6 +93,8 @@ class Row:
     price: Price | None
     period: timedelta
     tokens: int
+    doubts: tuple[str, ...] = ()
+    """About the offer, as `offers.Doubts` says them."""
 
     @property
     def as_run_micros(self) -> int | None:
@@ -109,7 +111,7 @@ class Row:
         """What a million tokens cost as run, with loading and idleness included."""
         if self.as_run_micros is None or not self.tokens:
             return None
-        return round(Fraction(self.as_run_micros * _MILLION, self.tokens))
+        return to_micro_units(Fraction(self.as_run_micros * _MILLION, self.tokens))
 
     @property
     def is_overfull(self) -> bool:
@@ -137,6 +139,11 @@ class Comparison:
     workload: Workload
     rows: tuple[Row, ...]
     held: Held | None = None
+
+    @property
+    def gpus(self) -> tuple[OnGpu, ...]:
+        """The GPUs, each once."""
+        return tuple({row.on.gpu.name: row.on for row in self.rows}.values())
 
     @property
     def currencies(self) -> tuple[str, ...]:
@@ -248,11 +255,12 @@ def _row(on: OnGpu, market: Market, workload: Workload, knowledge: Knowledge) ->
         price=knowledge.shelf.price_of_one_gpu(offer) if offer else None,
         period=workload.period,
         tokens=workload.traffic.tokens,
+        doubts=knowledge.shelf.doubts(offer) if offer else (),
     )
 
 
 def _held(baseline: Baseline, workload: Workload, knowledge: Knowledge) -> Held:
     row = _row(_on_gpu(baseline.gpu, workload, knowledge), baseline.market, workload, knowledge)
     if baseline.price is not None:
-        row = replace(row, offer=None, price=baseline.price)
+        row = replace(row, offer=None, price=baseline.price, doubts=())
     return Held(baseline=baseline, row=row)

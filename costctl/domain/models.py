@@ -9,15 +9,16 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from costctl.domain.model_names import ModelName, read_model_name
 from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _BYTES_OF_16_BITS = 2
-_WORDS = re.compile(r"[-_:/\s]+|(?<=quantized)\.")
-# Words of a name that change neither shape nor speed; quantisation is told apart by `Weights.of_name`.
-_VARIANTS = frozenset({"meta", "instruct", "chat", "it", "base", "hf", "bf16", "fp16", "quantized", "dynamic"})
+_GAP = re.compile(r"[-_:/\s.]+")
+_OTHER_FORMATS = frozenset({"gguf", "exl2", "nf4", "hqq", "mxfp4", "nvfp4"})
+"""Of these the bytes per weight are not known here."""
 
 
 class Weights(Enum):
@@ -122,25 +123,18 @@ class ModelBook:
 
     def find(self, name: str) -> ModelFacts | None:
         """Return the model called `name`, whoever published it and however it is quantised; None if it is unknown."""
-        found = self._by_key.get(model_key(name))
+        found = None if _words(name) & _OTHER_FORMATS else self._by_name.get(read_model_name(name))
         return found and replace(found, name=name, weights=Weights.of_name(name))
 
     @cached_property
-    def _by_key(self) -> Mapping[str, ModelFacts]:
-        return {model_key(model.name): model for model in self.models}
-
-
-def model_key(name: str) -> str:
-    """Return `name` without publisher, case and the words that change neither shape nor size: to be compared."""
-    tail = name.rstrip("/").rpartition("/")[2]
-    quantised = {word for kind in Weights for word in kind.said_by}
-    return "".join(word for word in _WORDS.split(tail.casefold()) if word not in _VARIANTS | quantised)
+    def _by_name(self) -> Mapping[ModelName, ModelFacts]:
+        return {read_model_name(model.name): model for model in self.models}
 
 
 def same_model(one: str, other: str) -> bool:
     """Return whether two names mean the same model in the same quantisation, so that they are equally fast."""
-    return model_key(one) == model_key(other) and Weights.of_name(one) is Weights.of_name(other)
+    return read_model_name(one) == read_model_name(other) and Weights.of_name(one) is Weights.of_name(other)
 
 
-def _words(name: str) -> set[str]:
-    return set(_WORDS.split(name.casefold()))
+def _words(name: str) -> frozenset[str]:
+    return frozenset(_GAP.split(name.casefold()))
