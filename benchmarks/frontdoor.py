@@ -160,7 +160,7 @@ def _options() -> argparse.Namespace:
 
 def main() -> None:
     options = _options()
-    facts = machine.facts()
+    facts = machine.facts(("aiohttp", "uvloop", "costctl"), (["nginx", "-v"], ["haproxy", "-v"], ["wrk", "-v"]))
     if "litellm" in options.only:
         with contextlib.suppress(litellm_env.SetUpError):  # said again, and recorded, when the door is started
             litellm_env.ensure()

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
+import page
 from measure import CONNECTIONS, EVENTS, INTERVAL_MS, STREAM_CONNECTIONS, Numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 DIRECT = "direct"
 OURS = "costctl"
@@ -32,11 +33,7 @@ class Report:
         """Say how many times the base door's number this door's is: the median of the rounds that both took part in."""
         pairs = zip(self.rounds[door], self.rounds.get(base, ()), strict=False)
         ratios = [one[name] / other[name] for one, other in pairs if other[name]]
-        return _short(median(ratios)) if ratios else "-"
-
-
-def _short(ratio: float) -> str:
-    return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
+        return page.short(median(ratios)) if ratios else "-"
 
 
 def _medians(rounds: Sequence[Numbers], direct: Sequence[Numbers]) -> Numbers:
@@ -53,15 +50,10 @@ def markdown(report: Report) -> str:
     return "\n\n".join(part for part in [_facts(report), *tables, _missing(report.missing)] if part)
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" + " ---: |" * (len(columns) - 1)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
-
-
 def _facts(report: Report) -> str:
     rounds = ", ".join(f"{door} {len(rounds)}" for door, rounds in report.rounds.items())
     facts = {**report.facts, "rounds": f"{rounds}; each number is a median of them, each ratio of the rounds' ratios"}
-    return "\n".join(f"- {name}: {value}" for name, value in facts.items())
+    return page.bullets(facts)
 
 
 def _cpu(report: Report, medians: Mapping[str, Numbers]) -> str:
@@ -73,7 +65,7 @@ def _cpu(report: Report, medians: Mapping[str, Numbers]) -> str:
         rows.append([f"{DIRECT} (the upstream's own)" if door == DIRECT else door, *cells, event])
     head = [f"ms per plain request, {n} conn." for n in CONNECTIONS]
     columns = ["front door", *head, f"ms per {EVENTS}-event stream", "us per paced event"]
-    return f"CPU of the front door; in brackets, times that of {OURS}\n\n" + _table(columns, rows)
+    return f"CPU of the front door; in brackets, times that of {OURS}\n\n" + page.table(columns, rows)
 
 
 def _throughput(report: Report, medians: Mapping[str, Numbers]) -> str:
@@ -92,7 +84,7 @@ def _throughput(report: Report, medians: Mapping[str, Numbers]) -> str:
     for n in CONNECTIONS:
         columns += [f"requests/s, {n} conn.", "p50 / p99 ms"]
     title = f"Plain requests by wrk; in brackets, times {DIRECT}; times {OURS}"
-    return f"{title}\n\n" + _table(columns, rows)
+    return f"{title}\n\n" + page.table(columns, rows)
 
 
 def _delay(medians: Mapping[str, Numbers]) -> str:
@@ -108,7 +100,7 @@ def _delay(medians: Mapping[str, Numbers]) -> str:
         f"Delay of a streamed event, from its writing upstream to its arrival at the client: {STREAM_CONNECTIONS} "
         f"streams at once, an event every {INTERVAL_MS} ms each"
     )
-    return f"{title}\n\n" + _table(["front door", "p50 us", "p99 us", "added p50 us", "added p99 us"], rows)
+    return f"{title}\n\n" + page.table(["front door", "p50 us", "p99 us", "added p50 us", "added p99 us"], rows)
 
 
 def _missing(missing: Mapping[str, str]) -> str:

@@ -73,9 +73,9 @@ def show(
     if as_json:
         click.echo(bills.bill_json(found, zone), nl=False)
     else:
-        from costctl.reports import text
+        from costctl.reports.grid import console_for
 
-        bills.print_bill(found, text.console_for(), zone)
+        bills.print_bill(found, console_for(), zone)
 
 
 @billing.command(epilog=_RULES_EPILOG)
@@ -92,12 +92,12 @@ def rules(*, name: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(bills.rules_json(chosen), nl=False)
         return
-    from costctl.reports import text
+    from costctl.reports.grid import console_for
 
     if name:
-        bills.print_rule(chosen[0], text.console_for())
+        bills.print_rule(chosen[0], console_for())
     else:
-        bills.print_rules(chosen, text.console_for())
+        bills.print_rules(chosen, console_for())
 
 
 def _session(session_id: int | None) -> Session:

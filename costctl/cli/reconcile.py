@@ -65,9 +65,9 @@ def reconcile(
             reconciliations.reconciliation_json(compared, title=title, zone=zone, tolerance_percent=tolerance), nl=False
         )
     else:
-        from costctl.reports import text
+        from costctl.reports.grid import console_for
 
-        console = text.console_for()
+        console = console_for()
         reconciliations.print_reconciliation(compared, console, title=title, zone=zone, tolerance_percent=tolerance)
     if not compared.agrees(tolerance):
         ctx.exit(1)

@@ -99,9 +99,14 @@ class WindowStudy:
     """The costliest idle times that ended with a stop, costliest first."""
 
     @property
+    def known(self) -> tuple[Replay, ...]:
+        """The replays whose figures are known."""
+        return tuple(replay for replay in self.replays if replay.is_known)
+
+    @property
     def best(self) -> Replay | None:
-        """The cheapest replay that is known and would have saved money; of equally cheap ones the longest window."""
-        cheaper = [replay for replay in self.replays if replay.is_known and self.saved_micros(replay) > 0]
+        """The known replay that would have saved most; None if none would, and of equals the longest window."""
+        cheaper = [replay for replay in self.known if self.saved_micros(replay) > 0]
         return min(cheaper, key=lambda replay: (replay.cost_micros, -replay.window), default=None)
 
     def saved_micros(self, replay: Replay) -> int:

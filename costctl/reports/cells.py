@@ -12,8 +12,6 @@ from datetime import timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeGuard, assert_never
 
-from babel.numbers import get_currency_precision
-
 from costctl.domain.money import MICRO
 from costctl.reports.outline import Amount, Count, Length, Moment, Share
 
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 _MICROSECOND = timedelta(microseconds=1)
 _TENTHS = {"minutes": timedelta(minutes=1) / 10, "hours": timedelta(hours=1) / 10}
 _SHARE_STEPS = 1000  # tenths of a percent
-_TELLING = 3  # digits that even a small sum should show: 9.80, 0.0980
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,23 +49,18 @@ def value_text(value: Cell, words: Wording, zone: ZoneInfo) -> str:
     """Return the text of a value that stands alone, with its unit."""
     if isinstance(value, Length):
         return words.length(value.value)
-    return _text(_with_decimals([value])[0], words, zone)
+    return _text(_with_decimals([value], words)[0], words, zone)
 
 
 def printable(text: str) -> str:
     """Return foreign `text` without what would steer a terminal or break a line."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
-def sum_decimals(micros: int, currency: str) -> int:
-    """Return the decimals that a sum needs: those of its currency, and two more where they would say too little."""
-    usual: int = get_currency_precision(currency)
-    is_small: bool = 0 < abs(micros) * 10**usual < MICRO * 10 ** (_TELLING - 1)
-    return usual + 2 * is_small
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else " " if one.isspace() else "?" for one in text)
 
 
 def _texts(column: Column, cells: Sequence[Cell], words: Wording, zone: ZoneInfo) -> list[str]:
-    *rows, total = _with_decimals(cells)
+    *rows, total = _with_decimals(cells, words)
     rows = list(_adding_up(rows)) if column.adds_up else rows
     texts = [_text(cell, words, zone, bare=column.names_unit) for cell in rows]
     return [*texts, "" if total is None else _text(total, words, zone, bare=column.names_unit)]
@@ -107,12 +99,12 @@ def _is_sum(cell: Cell) -> TypeGuard[Amount]:
     return isinstance(cell, Amount) and cell.per is None and cell.decimals is None
 
 
-def _with_decimals(cells: Sequence[Cell]) -> list[Cell]:
+def _with_decimals(cells: Sequence[Cell], words: Wording) -> list[Cell]:
     """Return the cells with sums as exact as the largest of their currency needs."""
     largest: Counter[str] = Counter()
     for cell in filter(_is_sum, cells):
         largest[cell.currency] = max(largest[cell.currency], abs(cell.micros))
-    decimals = {currency: sum_decimals(micros, currency) for currency, micros in largest.items()}
+    decimals = {currency: words.decimals_of_sum(micros, currency) for currency, micros in largest.items()}
     return [replace(cell, decimals=decimals[cell.currency]) if _is_sum(cell) else cell for cell in cells]
 
 

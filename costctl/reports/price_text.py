@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
+from costctl.reports.cells import printable
+from costctl.reports.grid import columns_of, grid_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from costctl.domain.prices import Choice
     from costctl.domain.sessions import Instance
 
-_HEADINGS = ("provider", "type", "GPU", "region", "market", ">price", "date", ">age", "")
+_COLUMNS = columns_of(("provider", "type", "GPU", "region", "market", ">price", "date", ">age", ""))
 
 
 def offer_lines(offers: Iterable[Offer], doubts: Doubts, now: datetime) -> Iterator[str]:
@@ -36,12 +37,12 @@ def offer_lines(offers: Iterable[Offer], doubts: Doubts, now: datetime) -> Itera
         )
         for offer in offers
     ]
-    yield from _table(_HEADINGS, rows)
+    yield from grid_lines(_COLUMNS, [[column.heading for column in _COLUMNS], *rows])
 
 
 def offer_in_full(offer: Offer, doubts: Doubts, now: datetime) -> Iterator[str]:
     """Yield all that is known of one offer."""
-    yield _clean(f"{offer.amount}  {offer.place}, {_gpus(offer)}")
+    yield printable(f"{offer.amount}  {offer.place}, {_gpus(offer)}")
     date = f"{offer.day}, {_age(offer, now)} old" if offer.since else offer.day
     number = f", number {offer.id}" if offer.id is not None else ""
     facts = {
@@ -53,7 +54,7 @@ def offer_in_full(offer: Offer, doubts: Doubts, now: datetime) -> Iterator[str]:
     }
     for name, words in facts.items():
         if words:
-            yield _clean(f"  {name:<8}{words}")
+            yield printable(f"  {name:<8}{words}")
 
 
 def model_lines(model: GpuModel) -> Iterator[str]:
@@ -70,15 +71,15 @@ def choice_lines(
     choice: Choice, machine: Instance, *, models: GpuModels, doubts: Doubts, now: datetime
 ) -> Iterator[str]:
     """Yield which price a machine gets, why, and what else was looked at."""
-    yield _clean(f"machine   {_machine(machine, models)}")
+    yield printable(f"machine   {_machine(machine, models)}")
     yield f"price     {choice.price or 'unknown'}"
     if choice.price:
-        yield _clean(f"source    {choice.price.source}")
-    yield _clean(f"why       {choice.reason}")
+        yield printable(f"source    {choice.price.source}")
+    yield printable(f"why       {choice.reason}")
     if choice.ranges:
         yield f"range     {', '.join(map(str, choice.ranges))}"
     for remark in choice.remarks:
-        yield _clean(f"note      {remark}")
+        yield printable(f"note      {remark}")
     if choice.candidates:
         yield ""
         yield from _candidate_lines(choice.candidates, doubts, now)
@@ -93,10 +94,10 @@ def _candidate_lines(candidates: Sequence[Candidate], doubts: Doubts, now: datet
         )
         kind = ", ".join(_own(one.offer)) or "catalog"
         what = f"{kind}, {one.offer.place}, {_gpus(one.offer)}, {one.offer.amount} ({words})"
-        yield _clean(f"{'taken' if one.taken else 'not taken'}: {what}: {one.why}")
+        yield printable(f"{'taken' if one.taken else 'not taken'}: {what}: {one.why}")
     rest = [one for one in candidates if one not in single]
     for why, count in Counter(one.against or one.why for one in rest).most_common():
-        yield _clean(f"not taken: {count} offer{'s' * (count > 1)} of this GPU: {why}")
+        yield printable(f"not taken: {count} offer{'s' * (count > 1)} of this GPU: {why}")
 
 
 def _machine(machine: Instance, models: GpuModels) -> str:
@@ -125,24 +126,3 @@ def _own(offer: Offer) -> list[str]:
     if offer.origin == "catalog":
         return []
     return [f"own {offer.id}" if offer.origin == "own" else f"list {offer.source}"]
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    lines = [[heading.removeprefix(">") for heading in headings], *([_clean(cell) for cell in row] for row in rows)]
-    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = [
-            _padded(cell, width, right=heading.startswith(">"))
-            for cell, width, heading in zip(line, widths, headings, strict=True)
-        ]
-        yield "  ".join(cells).rstrip()
-
-
-def _padded(cell: str, width: int, *, right: bool) -> str:
-    space = " " * (width - cell_len(cell))
-    return space + cell if right else cell + space
-
-
-def _clean(text: str) -> str:
-    """Return `text` without what would steer a terminal: it may be from a file that somebody else made."""
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -28,6 +28,7 @@ _DOMAIN = "costctl"
 # English readers get ISO codes: "CN¥" is foreign to them, and no ASCII.
 _MONEY_FORMATS = {"en": "{number} ¤¤", "zh": "¤{number}"}
 _MOMENT_FORMATS = {"day": "%Y-%m-%d", "minute": "%Y-%m-%d %H:%M", "second": "%Y-%m-%d %H:%M:%S"}
+_TELLING_DIGITS = 3  # as in 9.80; a smaller sum is 0.0980
 _VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
 
 
@@ -78,15 +79,21 @@ class Wording:
 
     def amount(self, micros: int, currency: str, decimals: int | None = None) -> str:
         """Return money with its currency, to `decimals`, or with all digits that matter (at least the usual ones)."""
-        digits = digits_that_matter(micros, currency) if decimals is None else decimals
+        digits = _digits_that_matter(micros, currency) if decimals is None else decimals
         pattern = _MONEY_FORMATS[self.language].format(number=_pattern(digits))
         value = _rounded(Fraction(micros, MICRO), digits)
         return format_currency(value, currency, format=pattern, locale=self.locale, currency_digits=False)
 
     def plain_amount(self, micros: int, currency: str, decimals: int | None = None) -> str:
         """Return money like `amount`, for columns whose heading says the currency."""
-        digits = digits_that_matter(micros, currency) if decimals is None else decimals
+        digits = _digits_that_matter(micros, currency) if decimals is None else decimals
         return self.number(Fraction(micros, MICRO), digits)
+
+    def decimals_of_sum(self, micros: int, currency: str) -> int:
+        """Return the decimals that a sum needs: the usual ones, and two more where these would say too little."""
+        usual: int = get_currency_precision(currency)
+        is_small: bool = 0 < abs(micros) * 10**usual < MICRO * 10 ** (_TELLING_DIGITS - 1)
+        return usual + 2 * is_small
 
     def length(self, value: timedelta) -> str:
         """Return how long something lasted, like 1h30m."""
@@ -97,7 +104,7 @@ class Wording:
         return f"{at.astimezone(zone):{_MOMENT_FORMATS[form]}}"
 
 
-def digits_that_matter(micros: int, currency: str) -> int:
+def _digits_that_matter(micros: int, currency: str) -> int:
     """Return how many decimals an amount has, and at least as many as are usual: two for most, none for JPY."""
     fraction = f"{abs(micros) % MICRO:06}".rstrip("0")
     return max(get_currency_precision(currency), len(fraction))

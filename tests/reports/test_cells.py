@@ -128,4 +128,4 @@ def test_a_rounded_amount_is_less_than_a_cent_off(micros):
 
 
 def test_foreign_text_cannot_steer_a_terminal():
-    assert printable("a\x1b[31m\r\nb\u202e\t显卡") == "a?[31m??b??显卡"
+    assert printable("a\x1b[31m\r\nb\u202e\t显\u3000卡") == "a?[31m  b? 显 卡"
