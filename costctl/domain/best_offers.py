@@ -67,30 +67,31 @@ class Shelf:
         """Return what is doubtful about an offer, seen beside the others."""
         return tuple(self._doubts.about(offer))
 
-    def gpus_of(self, provider: str, region: str | None = None) -> frozenset[str]:
-        """Return the GPUs that `provider` offers (in `region`).
+    def gpus_at(self, provider: str | None, region: str | None) -> list[str]:
+        """Return the GPUs that `provider` (any, if None) offers in `region` (in any), by name.
 
         Raises:
-            BadValueError: no offer is known of it, or none there.
+            BadValueError: no offer of the provider is known, or none there.
         """
-        there = [offer for offer in self._offers if _is_at(offer, "provider", provider)]
-        if not there:
-            known = sorted({offer.provider for offer in self._offers if offer.provider})
-            raise BadValueError(f"no price of the provider {provider!r} is known; known are {', '.join(known)}")
-        here = [offer for offer in there if region is None or _is_at(offer, "region", region)]
-        if not here:
-            regions = sorted({offer.region for offer in there if offer.region})
-            raise BadValueError(
-                f"no price of {provider} in the region {region!r} is known; known are {', '.join(regions)}"
-            )
-        return frozenset(offer.gpu for offer in here)
+        found = self._narrowed(self._offers, "provider", provider)
+        found = self._narrowed(found, "region", region)
+        return sorted({offer.gpu for offer in found})
+
+    def _narrowed(self, offers: Sequence[Offer], fact: str, wanted: str | None) -> Sequence[Offer]:
+        if wanted is None:
+            return offers
+        found = [offer for offer in offers if _is_at(offer, fact, wanted)]
+        if not found:
+            known = sorted({getattr(offer, fact) for offer in offers} - {None})
+            raise BadValueError(f"no price at the {fact} {wanted!r} is known; known are {', '.join(known) or 'none'}")
+        return found
 
 
 def _is_at(offer: Offer, fact: str, wanted: str) -> bool:
-    value = getattr(offer, fact)
+    value: str | None = getattr(offer, fact)
     if value is None:
         return fact == "region" and offer.provider is not None  # its price does not depend on the region
-    return bool(value.casefold() == wanted.casefold())
+    return value.casefold() == wanted.casefold()
 
 
 def _preferred(offers: Sequence[Offer], is_better: Callable[[Offer], bool]) -> Sequence[Offer]:

@@ -207,16 +207,18 @@ def compare(
     gpus: Iterable[GpuModel],
     *,
     knowledge: Knowledge,
-    markets: Iterable[Market] = tuple(Market),
+    markets: Sequence[Market] = tuple(Market),
     baseline: Baseline | None = None,
 ) -> Comparison:
-    """Return what `workload` would cost on one of each of `gpus` in `markets`, beside `baseline`."""
-    markets = tuple(markets)
-    rows = [
-        _row(on, market, workload, knowledge)
-        for on in (_on_gpu(gpu, workload, knowledge) for gpu in gpus)
-        for market in markets
-    ]
+    """Return what `workload` would cost on one of each of `gpus` in `markets`, beside `baseline`.
+
+    Of several markets, those in which a GPU is not offered are left out, if it is in another.
+    """
+    rows: list[Row] = []
+    for gpu in gpus:
+        on = _on_gpu(gpu, workload, knowledge)
+        found = [_row(on, market, workload, knowledge) for market in markets]
+        rows += [row for row in found if row.price] or found[:1]
     held = _held(baseline, workload, knowledge) if baseline else None
     return Comparison(workload=workload, rows=tuple(rows), held=held)
 

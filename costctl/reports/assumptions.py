@@ -155,7 +155,7 @@ def _roofline(words: Wording) -> str:
     return words.say(
         "Roofline: a prompt is read at {compute} of the data sheet's FLOP/s; a step of writing takes what its memory "
         "traffic (weights and KV cache) takes at {bandwidth} of the bandwidth, and {overhead} ms. How many requests "
-        "were at work at once follows from the tokens of each busy second where the model ran. Tell costctl better with "
+        "were at work at once follows from the tokens of each busy second where the model ran. Know better? "
         "`costctl benchmarks import`.",
         compute=words.share(Fraction(COMPUTE_EFFICIENCY), 0),
         bandwidth=words.share(Fraction(BANDWIDTH_EFFICIENCY), 0),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from costctl.domain.comparison import per_year, share_less
 from costctl.domain.fit import GIB, Verdict, needed_flags
 from costctl.domain.offers import Market
 from costctl.reports.assumptions import assumptions, remarks
-from costctl.reports.outline import Amount, Column, Count, Length, Moment, Notes, Prose, Section, Share, Table
+from costctl.reports.outline import Amount, Column, Count, Document, Length, Moment, Notes, Prose, Section, Share, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
     from costctl.domain.offers import Offer
     from costctl.reports.outline import Cell
     from costctl.reports.wording import Wording
+
+
+def comparison_document(found: Comparison, words: Wording) -> Document:
+    """Return a comparison that stands alone."""
+    section = comparison_section(found, words)
+    return Document(title=section.title, subtitle="", sections=(replace(section, title=""),), zone=ZoneInfo("UTC"))
 
 
 def comparison_section(found: Comparison, words: Wording) -> Section:
@@ -130,13 +138,16 @@ def _cheapest(found: Comparison, currency: str, words: Wording) -> Iterator[str]
     if row is None or row.as_run_micros is None:
         yield words.say("No GPU that fits has a price in {currency}.", currency=currency)
         return
-    yield words.say(
-        "The cheapest that fits, in {currency}: {gpu} {market}, {amount}.",
-        currency=currency,
+    cheapest = words.say(
+        "{gpu} {market}, {amount}",
         gpu=row.on.gpu.name,
         market=market_text(row.market, words),
         amount=words.amount(row.as_run_micros, currency, 2),
     )
+    if row.on.verdict is None:
+        yield words.say("The cheapest in {currency}, if it fits: {cheapest}.", currency=currency, cheapest=cheapest)
+    else:
+        yield words.say("The cheapest that fits, in {currency}: {cheapest}.", currency=currency, cheapest=cheapest)
 
 
 def _before_and_after(found: Comparison, currency: str, words: Wording) -> Iterator[str]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from costctl.domain.gpu_models import GpuModels
     from costctl.domain.periods import Period
     from costctl.domain.sessions import Session
-    from costctl.ledger.store import Ledger
-    from costctl.ledger.values import EngineRun
+    from costctl.ledger.values import RunFact
+    from costctl.reports.tally import Facts
 
 _NOTHING = timedelta(0)
 _OTHER_PHASES = set(Phase) - {Phase.BUSY, Phase.STARTING, Phase.IDLE}
@@ -58,37 +58,43 @@ class _Tally:
         return timedelta(microseconds=sum(self.phases[phase] for phase in phases))
 
 
-def workload_of(ledger: Ledger, sessions: Sequence[Session], period: Period, gpus: GpuModels) -> Workload:
-    """Return the work of `sessions` in `period`, with what they cost as they are billed."""
+def workload_of(facts: Facts, period: Period, gpus: GpuModels) -> Workload:
+    """Return the work of the sessions in `period`, with what they cost as they are billed."""
     begin, end = period.started_at, period.ended_at
     return Workload(
         period=end - begin,
-        loads=tuple(loads_of(ledger, sessions, begin, end, gpus)),
-        spent=tuple(_spent(sessions, begin, end, gpus)),
+        loads=tuple(loads_of(facts, begin, end, gpus)),
+        spent=tuple(_spent(facts.sessions, begin, end, gpus)),
     )
 
 
-def loads_of(
-    ledger: Ledger, sessions: Iterable[Session], begin: datetime, end: datetime, gpus: GpuModels
-) -> Iterator[Load]:
-    """Yield the loads of `sessions` in [begin, end); time without an engine goes to the session's first one."""
+def loads_of(facts: Facts, begin: datetime, end: datetime, gpus: GpuModels) -> Iterator[Load]:
+    """Yield the loads in [begin, end); what a session did without an engine goes to its first one."""
     tallies: defaultdict[_Key, _Tally] = defaultdict(_Tally)
-    for session in sessions:
-        runs = {run.number: run for run in ledger.engine_runs(session.id)}
-        keys = {number: _key(session, run, gpus) for number, run in runs.items()}
-        first = next(iter(keys.values()), _key(session, None, gpus))
+    first: dict[int, _Key] = {session.id: _key(session, None, gpus) for session in facts.sessions}
+    of_run, of_name = _keys(facts, gpus)
+    first |= {session_id: key for (session_id, _), key in sorted(of_run.items(), reverse=True)}
+    for session in facts.sessions:
         for span in session.spans(begin, end):
-            tallies[keys.get(span.run or 0, first)].phases[span.phase] += span.length // timedelta.resolution
-        served_as = {run.model: keys[number] for number, run in runs.items()}
-        for hour in ledger.usage(session.id):
-            if begin <= hour.hour_at < end:
-                tallies[served_as.get(hour.model, first)].traffic += Traffic(
-                    requests=hour.requests,
-                    prompt_tokens=hour.prompt_tokens,
-                    generation_tokens=hour.generation_tokens,
-                )
+            key = of_run.get((session.id, span.run or 0), first[session.id])
+            tallies[key].phases[span.phase] += span.length // timedelta.resolution
+    for hour in facts.usage:
+        if hour.session_id in first and begin <= hour.hour_at < end:
+            tallies[of_name.get((hour.session_id, hour.model), first[hour.session_id])].traffic += Traffic(
+                requests=hour.requests,
+                prompt_tokens=hour.prompt_tokens,
+                generation_tokens=hour.generation_tokens,
+            )
     for key, tally in tallies.items():
         yield tally.load(key)
+
+
+def _keys(facts: Facts, gpus: GpuModels) -> tuple[dict[tuple[int, int], _Key], dict[tuple[int, str], _Key]]:
+    """Return the load of each engine run, by its session and number, and by its session and the served name."""
+    sessions = {session.id: session for session in facts.sessions}
+    runs = [(run, _key(sessions[run.session_id], run, gpus)) for run in facts.runs if run.session_id in sessions]
+    of_run = {(run.session_id, run.number): key for run, key in runs}
+    return of_run, {(run.session_id, run.model): key for run, key in runs}
 
 
 def paid_offers(sessions: Iterable[Session], gpus: GpuModels) -> Iterator[Offer]:
@@ -130,7 +136,7 @@ def _spent(sessions: Iterable[Session], begin: datetime, end: datetime, gpus: Gp
         yield Spent(gpu=gpu, market=market, currency=currency, micros=amount, length=length)
 
 
-def _key(session: Session, run: EngineRun | None, gpus: GpuModels) -> _Key:
+def _key(session: Session, run: RunFact | None, gpus: GpuModels) -> _Key:
     command = run.command if run else ()
     served = run.model if run else None
     return _Key(
