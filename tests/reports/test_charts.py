@@ -119,12 +119,19 @@ def test_the_alternative_of_use_names_the_busiest_hour():
 
 
 @pytest.mark.parametrize(
-    ("percent", "shade"), [(0, "no use"), (1, "up to 20%"), (20, "up to 20%"), (21, "up to 40%"), (100, "up to 100%")]
+    ("percent", "shade"),
+    [(0, "no use"), (1, "up to 20%"), (20, "up to 20%"), (21, "up to 40%"), (100, "up to 100%")],
 )
 def test_a_shade_is_named_by_the_most_it_stands_for(percent, shade):
-    monday = (Fraction(percent, 100), *(Fraction(0),) * 23)
+    monday = (Fraction(percent, 100), *(Fraction(1),) * 23)
     chart = use_chart(WeekUse(busy=(monday, *NEVER.busy[1:])), words=ENGLISH)
     assert chart.spec["data"]["values"][0] == {"day": "Mon", "hour": 0, "shade": shade}
+
+
+def test_little_use_has_shades_of_its_own():
+    monday = (Fraction(14, 100), Fraction(6, 100), *(Fraction(0),) * 22)
+    chart = use_chart(WeekUse(busy=(monday, *NEVER.busy[1:])), words=ENGLISH)
+    assert [value["shade"] for value in chart.spec["data"]["values"][:3]] == ["up to 15%", "up to 10%", "no use"]
 
 
 @pytest.mark.parametrize(
