@@ -9,6 +9,7 @@ from costctl.reports.breakdowns import batches_section, days_section, ends_secti
 from costctl.reports.forecast import forecast_section
 from costctl.reports.hosted import hosted_section
 from costctl.reports.outline import Amount, Column, Document, Prose, Section, Table
+from costctl.reports.rates import rates_section
 from costctl.reports.session_table import sessions_section
 from costctl.reports.summary import phases_section, summary_section
 from costctl.reports.tails import tails_section
@@ -58,6 +59,7 @@ def _sections(
     yield hosted_section(studies.hosted, words)
     yield gpu_section(report, words)
     yield standing_section(report, words)
+    yield rates_section(studies.rates, words)
 
 
 def standing_section(report: Report, words: Wording) -> Section | None:
