@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from rich.cells import cell_len
 
 from costctl import __version__, resources
 from costctl.reports.cells import formatted, printable, value_text
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _LANGUAGE_TAGS = {"en": "en", "zh": "zh-Hans"}
 _MOST_ROWS = 40
-_LONGEST_UNBROKEN = 24  # in characters, as are the next two
+_LONGEST_UNBROKEN = 24  # in letters, as are the next two; Chinese ones count twice
 _WIDTH_OF_PAPER = 110
 _GAP = 3  # between columns
 
@@ -101,7 +102,7 @@ def _drawings(spec: Mapping[str, Any], *, svg: RenderSvg | None) -> dict[str, Ma
 def _table_view(table: Table, *, words: Wording, zone: ZoneInfo) -> _TableView:
     texts = formatted(table, words, zone)
     headings = tuple(column.heading for column in table.columns)
-    longest = [max(map(len, column)) for column in zip(texts.footer or headings, *texts.rows, strict=True)]
+    longest = [max(map(cell_len, column)) for column in zip(headings, *texts.rows, strict=True)]
     settings = [_setting(column, length) for column, length in zip(table.columns, longest, strict=True)]
     width = sum(min(length, _LONGEST_UNBROKEN) + _GAP for length in longest)
     return _TableView(
