@@ -1,53 +1,81 @@
-"""`costctl report`: what a month cost, and what its hours were."""
+"""`costctl report`: what a period cost, and what its hours were."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
+if TYPE_CHECKING:
+    from costctl.reports.wording import Wording
+    from costctl.wiring.reports import Form, Loaded
+
+_FORMS = ("text", "markdown", "html", "xlsx", "json", "csv")
+_SUFFIXES = {".txt": "text", ".md": "markdown", ".html": "html", ".xlsx": "xlsx", ".json": "json", ".csv": "csv"}
 _EPILOG = """\b
 Examples:
-  costctl report                        the month so far
-  costctl report --month 2026-01        January
-  costctl report --month 2026-01 --tz Asia/Shanghai --csv > january.csv
+  costctl report                                  the month so far
+  costctl report --month 2026-01                  January
+  costctl report --last 30d --tz Asia/Shanghai --lang zh
+  costctl report --from 2026-01-05 --to 2026-01-18
+  costctl report --month 2026-01 -o january.html  the page with charts; also .xlsx, .md, .csv, .json
   costctl report --json | jq .totals
 """
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--month", metavar="YYYY-MM", help="The month; the present one if left out.")
-@click.option(
-    "--tz", "zone_name", metavar="ZONE", help="Time zone of the month's days; else as configured, or this machine's."
-)
-@click.option("--json", "form", flag_value="json", help="Print a JSON object.")
-@click.option("--csv", "form", flag_value="csv", help="Print a row per session with all figures.")
-def report(month: str | None, zone_name: str | None, form: str | None) -> None:
-    """Print the sessions of a month with what each cost, and how the money went by phase.
+@click.option("--month", metavar="YYYY-MM", help="The month; the present one if no period is given.")
+@click.option("--week", metavar="YYYY-Www", help="An ISO week, Monday to Sunday, like 2026-W03.")
+@click.option("--year", metavar="YYYY", help="A whole year.")
+@click.option("--from", "since", metavar="DATE", help="From the beginning of this day, or from this time.")
+@click.option("--to", "until", metavar="DATE", help="To the end of this day, or to this time; else to now.")
+@click.option("--last", metavar="DURATION", help="Exactly so long before now, like 30d.")
+@click.option("--tz", "zone_name", metavar="ZONE", help="Time zone of its days; else as configured, or this machine's.")
+@click.option("--lang", type=click.Choice(["en", "zh"]), help="Language; else the one of the environment.")
+@click.option("--format", "form", type=click.Choice(_FORMS), help="Form; else by the name of the file, or text.")
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
+@click.option("--csv", "form", flag_value="csv", help="A row per session with all figures; --format csv.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+def report(zone_name: str | None, lang: str | None, form: str | None, output: Path | None, **asked: Any) -> None:
+    """Print what a period cost, what its hours were, and what could have been saved.
 
-    A session that spans the edge of the month counts with the part that is in it. The price is the one that each
+    A session that spans the edge of the period counts with the part that is in it. The price is the one that each
     session began with; where none was known, the time is counted and the cost is said to be unknown. Seconds become
     money by the billing rule of the provider (`costctl billing rules`); standing charges have lines of their own.
     """
-    from datetime import UTC, datetime  # commands import late, so that each starts fast
+    import os  # commands import late, so that each starts fast
+    from datetime import UTC, datetime
 
-    from costctl.reports import documents, figures
     from costctl.reports.periods import read_period
-    from costctl.wiring import load_zone, read_ledger
-    from costctl.wiring.billing import load_billing
+    from costctl.reports.wording import Wording, language_of
+    from costctl.wiring import load_zone
+    from costctl.wiring.reports import Form, load_report
 
-    zone = load_zone(zone_name)
     now = datetime.now(UTC)
-    period = read_period(month=month, now=now, zone=zone)
-    with read_ledger() as ledger:
-        billing = load_billing()
-        sessions = map(billing.apply, ledger.sessions(since=period.started_at, until=period.ended_at))
-        found = figures.month_report(sessions, month=period.label, zone=zone, standing=billing.standing, until=now)
-        newest = next(iter(ledger.sessions(last=1)), None)
-    if form == "json":
-        click.echo(documents.month_json(found), nl=False)
-    elif form == "csv":
-        click.echo(documents.month_csv(found), nl=False)
-    else:
-        from costctl.reports import text
-        from costctl.reports.grid import console_for
+    period = read_period(**asked, now=now, zone=load_zone(zone_name))
+    words = Wording.of(lang or language_of(os.environ))
+    loaded = load_report(period, now=now)
+    _write(loaded, Form(form or _form_of(output)), words, output)
 
-        text.print_month(found, console_for(), newest=newest)
+
+def _form_of(output: Path | None) -> str:
+    if output is None:
+        return "text"
+    if output.suffix.lower() not in _SUFFIXES:
+        raise click.UsageError(f"{output.name}: give it a known ending ({', '.join(_SUFFIXES)}), or say --format")
+    return _SUFFIXES[output.suffix.lower()]
+
+
+def _write(loaded: Loaded, form: Form, words: Wording, output: Path | None) -> None:
+    from costctl.wiring.reports import Form, print_report, write_report, written
+
+    if output is not None:
+        write_report(loaded, form, words, output)
+        click.echo(f"wrote {output}", err=True)
+    elif form is Form.XLSX:
+        raise click.UsageError("a spreadsheet needs a file: say -o report.xlsx")
+    elif form is Form.TEXT:
+        print_report(loaded, words)
+    else:
+        click.echo(written(loaded, form, words), nl=False)

@@ -38,7 +38,7 @@ def sessions(*, since: str | None, limit: int, zone_name: str | None, as_json: b
     if as_json:
         click.echo(documents.sessions_json(found), nl=False)
     else:
-        from costctl.reports import text
+        from costctl.reports import session_list
         from costctl.reports.grid import console_for
 
-        text.print_sessions(found, console_for(), zone)
+        session_list.print_sessions(found, console_for(), zone)

@@ -98,8 +98,14 @@ TO_MICRO_UNITS = Rounding()
 
 
 def accrued(price: Price, elapsed: timedelta) -> int:
-    """Return the micro-units that `elapsed` since a session's start has cost, rounded half to even."""
-    return charged([(price, elapsed)])
+    """Return the micro-units that `elapsed` since a session's start has cost, rounded half to even.
+
+    Raises:
+        ValueError: it is negative.
+    """
+    if elapsed < _NOTHING:
+        raise ValueError("cost accrues forwards only")
+    return _rounded(price.micros_per_hour * (elapsed // _MICROSECOND), _MICROSECONDS_PER_HOUR, TO_MICRO_UNITS)
 
 
 def charged(stretches: Iterable[tuple[Price, timedelta]], rounding: Rounding = TO_MICRO_UNITS) -> int:

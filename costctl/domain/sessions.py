@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,16 @@ from costctl.domain.money import Price, accrued
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from costctl.domain.billing import Bill
     from costctl.domain.rules import BillingRule
 
     # What [start, end) costs in micro-units; None is from the beginning, or to the end.
     Costing = Callable[[datetime | None, datetime | None], int | None]
+
+
+_NOTHING = timedelta(0)
 
 
 class Phase(StrEnum):
@@ -131,16 +135,17 @@ class Session:
             begin = max(span.started_at, start) if start else span.started_at
             finish = min(span.ended_at, end) if end else span.ended_at
             if begin < finish:
-                yield PhaseSpan(phase=span.phase, started_at=begin, ended_at=finish, run=span.run)
+                is_whole = begin is span.started_at and finish is span.ended_at
+                yield span if is_whole else replace(span, started_at=begin, ended_at=finish)
 
     def _exact(self, price: Price, start: datetime | None, end: datetime | None) -> int:
-        begin = self._elapsed_at(start or self.started_at)
-        finish = self._elapsed_at(end or self.known_until)
-        return accrued(price, finish) - accrued(price, begin)
+        reached = accrued(price, self._elapsed_at(end or self.known_until))
+        return reached if start is None else reached - accrued(price, self._elapsed_at(start))
 
     def _elapsed_at(self, instant: datetime) -> timedelta:
-        clipped = min(max(instant, self.started_at), self.known_until)
-        return clipped - self.started_at
+        if instant <= self.started_at:
+            return _NOTHING
+        return min(instant, self.known_until) - self.started_at
 
 
 def _unpriced(start: datetime | None, end: datetime | None) -> None:  # noqa: ARG001 - the shape of all costings

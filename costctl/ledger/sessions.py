@@ -61,6 +61,11 @@ class Sessions(Transactions):
             found = read_sessions(connection, query)
         return sorted(found, key=lambda session: (session.started_at, session.id))
 
+    def first_start(self) -> datetime | None:
+        """Return when the first session of the ledger began; None if there is none."""
+        with self._look() as connection:
+            return connection.execute(select(SessionRow.started_at).order_by(SessionRow.id).limit(1)).scalar()
+
     def open_session(
         self,
         *,

@@ -9,6 +9,7 @@ from costctl.ledger.batches import Batches
 from costctl.ledger.database import Database
 from costctl.ledger.measures import Measures
 from costctl.ledger.migrate import bring_up_to_date, require_current
+from costctl.ledger.periods import Periods
 from costctl.ledger.prices import Prices
 from costctl.ledger.runs import Runs
 from costctl.ledger.sessions import Sessions
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-class Ledger(Sessions, Runs, Measures, Batches, Prices):
+class Ledger(Sessions, Runs, Measures, Batches, Periods, Prices):
     """Every billed second and what it was; each verb is a transaction of its own, or part of `transaction()`.
 
     All verbs may raise LedgerUnavailableError (not now: locked, full, read-only, gone) and LedgerError. It may be used

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +32,29 @@ class EngineRun:
     def start_seconds(self) -> float | None:
         """How long it took to be ready; None if it never was."""
         return None if self.ready_at is None else (self.ready_at - self.started_at).total_seconds()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFact:
+    """What a report needs of an engine run; `start` is how long it took to be ready, None if it never was."""
+
+    session_id: int
+    number: int
+    engine: str
+    model: str
+    command: tuple[str, ...]
+    start: timedelta | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GpuUse:
+    """How GPUs of one kind were used in a period, over `minutes` in which they were looked at."""
+
+    gpu: str
+    minutes: int
+    mean_utilisation_percent: int | None
+    peak_memory_bytes: int
+    mean_milliwatts: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

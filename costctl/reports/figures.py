@@ -1,27 +1,34 @@
-"""The figures of a month: its sessions cut to it, what each phase took and cost, and the totals.
+"""The figures of a period: what every document about it is made of.
 
-All sums are exact: phases sum to their session, sessions to the totals, and the months to the sessions that span them.
+All sums are exact: slices sum to their sessions and days, phases to their session, sessions to the totals, and any
+periods that partition a session to that session.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
-from costctl.domain.sessions import EndReason, Instance, Phase, Session
-from costctl.domain.standing import StandingCharge, standing_cost
-from costctl.reports.periods import parse_month
+from costctl.domain.sessions import EndReason, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from zoneinfo import ZoneInfo
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import date, datetime
 
     from costctl.domain.money import Price
-    from costctl.domain.sessions import Costing
+    from costctl.domain.periods import Period
+    from costctl.domain.sessions import Instance
+    from costctl.domain.standing import StandingCharge
+    from costctl.ledger.values import GpuUse, RunFact
 
-_NOTHING = timedelta(0)
+    K = TypeVar("K")
+
+NOTHING = timedelta(0)
+WASTE = (Phase.STARTING, Phase.IDLE, Phase.UNKNOWN)
+"""Phases in which money bought no answer: what costctl is there to make small."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +41,7 @@ class PhaseFigure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionFigure:
-    """The part of one session that lies in the month."""
+    """The part of one session that lies in the period."""
 
     session_id: int
     instance: Instance
@@ -46,6 +53,8 @@ class SessionFigure:
     went_on_after: bool
     end_reason: EndReason | None
     price: Price | None
+    currency: str | None
+    """Of `cost_micros`: the price's own, or the one that it was converted to."""
     cost_micros: int | None
     phases: Mapping[Phase, PhaseFigure]
     rule: str | None = None
@@ -58,41 +67,134 @@ class SessionFigure:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Slice:
+    """All time of the period that is alike in these respects, and what it cost (0 if `currency` is None)."""
+
+    day: date
+    phase: Phase
+    model: str | None
+    """Of the engine that was up; None if there was none."""
+    instance: Instance
+    in_batch: bool
+    currency: str | None
+    """None if the price is unknown."""
+    length: timedelta
+    cost_micros: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """What was asked of a model on a day, by what it was paid in."""
+
+    day: date
+    model: str
+    instance: Instance
+    currency: str | None
+    requests: int
+    prompt_tokens: int
+    generation_tokens: int
+
+    @property
+    def tokens(self) -> int:
+        """All tokens, read and written."""
+        return self.prompt_tokens + self.generation_tokens
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """A part of the period: its time, and its cost by currency."""
+
+    length: timedelta
+    micros: Mapping[str, int]
+    unpriced: timedelta = NOTHING
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchFigure:
+    """The work on a batch in one session, as far as it lies in the period; its counts are of all of it."""
+
+    name: str
+    session_id: int
+    started_at: datetime
+    length: timedelta
+    currency: str | None
+    cost_micros: int | None
+    requests: int
+    failed_requests: int
+    prompt_tokens: int
+    generation_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CurrencyTotal:
-    """What the month cost in one currency."""
+    """What the period cost in one currency."""
 
     currency: str
     session_count: int
+    length: timedelta
     cost_micros: int
     phase_micros: Mapping[Phase, int]
+    requests: int
+    tokens: int
+
+    @property
+    def waste_micros(self) -> int:
+        """What was paid for phases that answered nothing."""
+        return sum(self.phase_micros.get(phase, 0) for phase in WASTE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StandingFigure:
-    """What a standing charge came to in the month, as far as it has gone."""
+    """What a standing charge came to in the period, as far as it has gone, and will still come to."""
 
     charge: StandingCharge
     cost_micros: int
+    left_micros: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MonthReport:
-    """A month in figures; all instants in UTC, to be shown in `zone`."""
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A period in figures; all instants in UTC, to be shown in the period's zone."""
 
-    month: str
-    zone: ZoneInfo
-    started_at: datetime
-    ended_at: datetime
+    period: Period
+    known_until: datetime
+    """The end of the period, or now if it is running."""
     rows: tuple[SessionFigure, ...]
-    length: timedelta
-    phase_lengths: Mapping[Phase, timedelta]
-    totals: tuple[CurrencyTotal, ...]
-    """By currency; never added across currencies."""
-    unpriced_count: int
-    unpriced_length: timedelta
-    """Sessions of unknown price are counted here, and in no total of money."""
+    slices: tuple[Slice, ...]
+    usage: tuple[Usage, ...] = ()
+    batches: tuple[BatchFigure, ...] = ()
+    runs: tuple[RunFact, ...] = ()
+    gpu_use: tuple[GpuUse, ...] = ()
+    busy_hours: Mapping[tuple[int, int], timedelta] = field(default_factory=dict)
+    """Busy time by weekday (Monday is 0) and hour of the local day."""
     standing: tuple[StandingFigure, ...] = ()
     """In no total of the sessions."""
+
+    @cached_property
+    def length(self) -> timedelta:
+        """How long all machines were up, together."""
+        return sum((row.length for row in self.rows), NOTHING)
+
+    @cached_property
+    def phase_lengths(self) -> Mapping[Phase, timedelta]:
+        """How long each phase took, in the order of `Phase`; those that did not occur are left out."""
+        parts = self.parts(lambda piece: piece.phase)
+        return {phase: parts[phase].length for phase in Phase if phase in parts and parts[phase].length}
+
+    @cached_property
+    def totals(self) -> tuple[CurrencyTotal, ...]:
+        """By currency; never added across currencies."""
+        return tuple(map(self._total, sorted({row.currency for row in self.rows if row.currency})))
+
+    @property
+    def unpriced(self) -> tuple[SessionFigure, ...]:
+        """Sessions of unknown price: in no total of money."""
+        return tuple(row for row in self.rows if row.currency is None)
+
+    @property
+    def unpriced_length(self) -> timedelta:
+        """How long they were up."""
+        return sum((row.length for row in self.unpriced), NOTHING)
 
     @property
     def costs_with_standing(self) -> Mapping[str, int]:
@@ -102,108 +204,46 @@ class MonthReport:
             costs[figure.charge.currency] += figure.cost_micros
         return dict(sorted(costs.items()))
 
+    @cached_property
+    def rows_by_end(self) -> Mapping[EndReason | None, Sequence[SessionFigure]]:
+        """The sessions by why they ended in the period; None if they did not."""
+        found: dict[EndReason | None, list[SessionFigure]] = {}
+        for row in self.rows:
+            found.setdefault(None if row.went_on_after else row.end_reason, []).append(row)
+        return {reason: found[reason] for reason in (*EndReason, None) if reason in found}
 
-def month_report(
-    sessions: Iterable[Session],
-    *,
-    month: str,
-    zone: ZoneInfo,
-    standing: Iterable[StandingCharge] = (),
-    until: datetime | None = None,
-) -> MonthReport:
-    """Return the figures of `month` in `zone` from the sessions that overlap it; others are left out.
+    def parts(self, key: Callable[[Slice], K]) -> dict[K, Part]:
+        """Return the period cut by `key`: the parts sum to the whole."""
+        cut: dict[K, list[Slice]] = {}
+        for piece in self.slices:
+            cut.setdefault(key(piece), []).append(piece)
+        return {name: _part(pieces) for name, pieces in cut.items()}
 
-    Standing charges count up to `until`: in the present month, that is now.
-
-    Raises:
-        BadValueError: not a month.
-    """
-    period = parse_month(month, zone)
-    begin, end = period.started_at, period.ended_at
-    found = [session for session in sessions if _is_in(session, begin, end)]
-    rows = tuple(_row(session, begin, end) for session in found)
-    unpriced = [row for row in rows if row.price is None]
-    return MonthReport(
-        month=period.label,
-        zone=zone,
-        started_at=begin,
-        ended_at=end,
-        rows=rows,
-        length=sum((row.length for row in rows), _NOTHING),
-        phase_lengths=_phase_lengths(rows),
-        totals=tuple(_totals(rows)),
-        unpriced_count=len(unpriced),
-        unpriced_length=sum((row.length for row in unpriced), _NOTHING),
-        standing=tuple(_standing(standing, begin, min(end, until or end), zone, found)),
-    )
-
-
-def _standing(
-    charges: Iterable[StandingCharge], begin: datetime, end: datetime, zone: ZoneInfo, sessions: Iterable[Session]
-) -> Iterable[StandingFigure]:
-    up = [(session.started_at, session.known_until) for session in sessions]
-    for charge in charges:
-        micros = standing_cost(charge, begin, end, zone, up)
-        if micros:
-            yield StandingFigure(charge=charge, cost_micros=micros)
-
-
-def _is_in(session: Session, begin: datetime, end: datetime) -> bool:
-    # One that has just begun has no length yet, but belongs to the month.
-    return session.started_at < end and (session.known_until > begin or session.started_at >= begin)
-
-
-def _row(session: Session, begin: datetime, end: datetime) -> SessionFigure:
-    cost = session.costing()
-    return SessionFigure(
-        session_id=session.id,
-        instance=session.instance,
-        started_at=max(session.started_at, begin),
-        ended_at=min(session.known_until, end),
-        is_open=session.ended_at is None,
-        began_before=session.started_at < begin,
-        went_on_after=session.known_until > end,
-        end_reason=session.end_reason,
-        price=session.price,
-        cost_micros=cost(begin, end),
-        phases=_phases(session, begin, end, cost),
-        rule=session.rule.name if session.rule else None,
-    )
-
-
-def _phases(session: Session, begin: datetime, end: datetime, cost: Costing) -> Mapping[Phase, PhaseFigure]:
-    lengths: dict[Phase, timedelta] = {}
-    micros: Counter[Phase] = Counter()
-    for span in session.spans(begin, end):
-        lengths[span.phase] = lengths.get(span.phase, _NOTHING) + span.length
-        micros[span.phase] += cost(span.started_at, span.ended_at) or 0
-    return {
-        phase: PhaseFigure(length=lengths[phase], cost_micros=micros[phase] if session.price else None)
-        for phase in Phase
-        if phase in lengths
-    }
-
-
-def _phase_lengths(rows: Iterable[SessionFigure]) -> Mapping[Phase, timedelta]:
-    lengths = dict.fromkeys(Phase, _NOTHING)
-    for row in rows:
-        for phase, figure in row.phases.items():
-            lengths[phase] += figure.length
-    return {phase: length for phase, length in lengths.items() if length}
-
-
-def _totals(rows: Iterable[SessionFigure]) -> Iterable[CurrencyTotal]:
-    by_currency: dict[str, list[SessionFigure]] = {}
-    for row in rows:
-        if row.price is not None:
-            by_currency.setdefault(row.price.currency, []).append(row)
-    for currency, priced in sorted(by_currency.items()):
-        micros: Counter[Phase] = Counter()
-        for row in priced:
-            micros.update({phase: figure.cost_micros or 0 for phase, figure in row.phases.items()})
-        yield CurrencyTotal(
+    def _total(self, currency: str) -> CurrencyTotal:
+        rows = [row for row in self.rows if row.currency == currency]
+        phases: Counter[Phase] = Counter()
+        for piece in self.slices:
+            if piece.currency == currency:
+                phases[piece.phase] += piece.cost_micros
+        usage = [use for use in self.usage if use.currency == currency]
+        return CurrencyTotal(
             currency=currency,
-            session_count=len(priced),
-            cost_micros=sum(row.cost_micros or 0 for row in priced),
-            phase_micros={phase: micros[phase] for phase in Phase if phase in micros},
+            session_count=len(rows),
+            length=sum((row.length for row in rows), NOTHING),
+            cost_micros=sum(row.cost_micros or 0 for row in rows),
+            phase_micros={phase: phases[phase] for phase in Phase if phase in phases},
+            requests=sum(use.requests for use in usage),
+            tokens=sum(use.tokens for use in usage),
         )
+
+
+def _part(pieces: Iterable[Slice]) -> Part:
+    length, unpriced = NOTHING, NOTHING
+    micros: Counter[str] = Counter()
+    for piece in pieces:
+        length += piece.length
+        if piece.currency is None:
+            unpriced += piece.length
+        else:
+            micros[piece.currency] += piece.cost_micros
+    return Part(length=length, micros=dict(sorted(micros.items())), unpriced=unpriced)

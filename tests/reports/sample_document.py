@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
+from costctl.reports.charts.frame import framed
 from costctl.reports.outline import (
     Amount,
     Chart,
@@ -122,7 +123,7 @@ def sample_document():
                         key="by-day",
                         title="Cost by day",
                         alt="The cost was highest on 31 January.",
-                        spec={"mark": "bar", "data": {"values": [{"x": 1}]}},
+                        spec=framed(100, {"mark": "bar", "data": {"values": [{"x": 1}]}}),
                     ),
                     Notes(("One note.", "Another, of <b>x</b>.")),
                 ),

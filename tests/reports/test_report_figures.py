@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 from costctl.domain.money import Price
 from costctl.domain.sessions import EndReason, Instance, Phase, PhaseSpan, Session
 from costctl.domain.standing import StandingCharge
-from costctl.reports.figures import month_report
+from costctl.reports.periods import parse_month
+from costctl.reports.tally import Facts, report_of
 
 UTC_ZONE = ZoneInfo("UTC")
 BERLIN = ZoneInfo("Europe/Berlin")
 YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 SECONDS_OF_A_YEAR = 365 * 86_400
+LATER = YEAR + timedelta(days=999)
 
 
 def price(micros, currency="EUR"):
@@ -39,6 +41,11 @@ def session(start, *lengths, price=None, is_open=False, number=1):
             for position, (begin, end) in enumerate(pairwise(edges))
         ),
     )
+
+
+def month_report(sessions, month="2026-01", zone=UTC_ZONE, standing=(), until=LATER, **facts):
+    found = Facts(sessions=list(sessions), **facts)
+    return report_of(found, period=parse_month(month, zone), now=until, standing=standing)
 
 
 def test_a_session_in_figures():
@@ -97,7 +104,7 @@ def test_currencies_are_never_added_and_unknown_prices_never_count_as_zero():
         ("CNY", 1, 3_000_000),
         ("USD", 2, 6_000_000),
     ]
-    assert (report.unpriced_count, report.unpriced_length, report.length) == (1, hour, 4 * hour)
+    assert (len(report.unpriced), report.unpriced_length, report.length) == (1, hour, 4 * hour)
     assert report.rows[-1].cost_micros is None
     assert {figure.cost_micros for figure in report.rows[-1].phases.values()} == {None}
 

@@ -1,8 +1,6 @@
 import io
 import re
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from itertools import pairwise
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,9 +8,8 @@ from rich.console import Console
 
 from costctl.domain.money import Price
 from costctl.domain.sessions import EndReason, Instance, Phase, PhaseSpan, Session
-from costctl.reports.figures import month_report
 from costctl.reports.grid import console_for
-from costctl.reports.text import print_month, print_sessions
+from costctl.reports.session_list import print_sessions
 
 START = datetime(2026, 1, 31, 20, tzinfo=UTC)
 ZONE = ZoneInfo("America/Argentina/ComodRivadavia")
@@ -52,12 +49,9 @@ def test_the_widest_session_fits(width):
     console = terminal(width, NO_COLOR="1")
     session = widest_session()
     print_sessions([session], console, ZONE)
-    print_month(month_report([session], month="2026-01", zone=ZONE), console)
-    in_list, in_month = (line for line in lines(console) if "16x" in line)
-    assert in_list.startswith("2026-01-01 06:00  01-31 17:00  16x")
-    assert in_month.startswith("01 06:00  31 17:00  43860.0  16x")
-    for line in (in_list, in_month):
-        assert line.split()[-5:] == ["98.765432", "USD/h", "72197.53", "USD", "suspended"]
+    (line,) = (line for line in lines(console) if "16x" in line)
+    assert line.startswith("2026-01-01 06:00  01-31 17:00  16x")
+    assert line.split()[-5:] == ["98.765432", "USD/h", "72197.53", "USD", "suspended"]
     assert max(map(len, lines(console))) <= width
 
 
@@ -85,54 +79,3 @@ def test_foreign_names_are_printed_as_they_are():
     console.width = 200
     print_sessions([widest_session()], console, ZONE)
     assert "16x RTX PRO 6000 Blackwell Max-Q Workstation [bold]x" in console.file.getvalue()
-
-
-def test_small_sums_keep_four_decimals():
-    cheap = Session(
-        id=1,
-        instance=Instance(machine="box"),
-        started_at=START,
-        heartbeat_at=START + timedelta(seconds=5),
-        ended_at=None,
-        end_reason=None,
-        price=Price(micros_per_hour=1_800_000, currency="CNY", source="flag", dated=START),
-        phases=(PhaseSpan(phase=Phase.OFF, started_at=START, ended_at=START + timedelta(seconds=5)),),
-    )
-    console = console_for(io.StringIO())
-    print_month(month_report([cheap], month="2026-01", zone=ZoneInfo("UTC")), console)
-    assert lines(console)[0] == "2026-01: 1 session, 5s, 0.0025 CNY (times in UTC)"
-    assert lines(console)[4].split() == [
-        "31",
-        "20:00",
-        "31",
-        "20:00",
-        "0.1",
-        "-",
-        "1.80",
-        "CNY/h",
-        "0.0025",
-        "CNY",
-        "open",
-    ]
-
-
-def test_the_printed_costs_of_phases_add_up_to_the_printed_total():
-    edges = [START + timedelta(seconds=seconds) for seconds in (0, 60, 150, 240, 3000)]
-    kinds = (Phase.OFF, Phase.STARTING, Phase.BUSY, Phase.IDLE)
-    session = Session(
-        id=1,
-        instance=Instance(machine="box"),
-        started_at=START,
-        heartbeat_at=edges[-1],
-        ended_at=None,
-        end_reason=None,
-        price=Price(micros_per_hour=1_800_000, currency="CNY", source="flag", dated=START),
-        phases=tuple(
-            PhaseSpan(phase=phase, started_at=begin, ended_at=end)
-            for phase, (begin, end) in zip(kinds, pairwise(edges), strict=True)
-        ),
-    )
-    console = console_for(io.StringIO())
-    print_month(month_report([session], month="2026-01", zone=ZoneInfo("UTC")), console)
-    *phases, _, whole = [line.split() for line in lines(console)[-6:]]
-    assert sum(Decimal(phase[-1]) for phase in phases) == Decimal(whole[-1]) == Decimal("1.50")

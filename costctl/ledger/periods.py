@@ -1,0 +1,87 @@
+"""Verbs about all sessions of a period at once: one statement each, however many sessions there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, Select, func, select
+
+from costctl.ledger.schema import BatchRow, EngineRunRow, GpuMinuteRow, SessionRow, UsageHourRow
+from costctl.ledger.transactions import Transactions
+from costctl.ledger.values import Batch, GpuUse, RunFact, UsageHour
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy.orm import InstrumentedAttribute
+
+
+class Periods(Transactions):
+    """What happened in the sessions that overlap [since, until); an hour or a minute belongs to where it begins."""
+
+    def runs_between(self, since: datetime, until: datetime) -> list[RunFact]:
+        """Return the engine runs of these sessions."""
+        names = ("session_id", "number", "engine", "model", "command", "started_at", "ready_at")
+        query = select(*(getattr(EngineRunRow, name) for name in names))
+        with self._look() as connection:
+            rows = connection.execute(query.where(_of_sessions(EngineRunRow.session_id, since, until)))
+            return [
+                RunFact(
+                    session_id=session_id,
+                    number=number,
+                    engine=engine,
+                    model=model,
+                    command=tuple(command),
+                    start=None if ready_at is None else ready_at - started_at,
+                )
+                for session_id, number, engine, model, command, started_at, ready_at in rows
+            ]
+
+    def usage_between(self, since: datetime, until: datetime) -> list[UsageHour]:
+        """Return what was asked in the hours that begin in the period."""
+        query: Select[tuple[object, ...]] = select(*UsageHourRow.__table__.columns)
+        inside = (UsageHourRow.hour_at >= since, UsageHourRow.hour_at < until)
+        with self._look() as connection:
+            rows = connection.execute(query.where(_of_sessions(UsageHourRow.session_id, since, until), *inside))
+            return [UsageHour(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+
+    def batches_between(self, since: datetime, until: datetime) -> list[Batch]:
+        """Return the batches of these sessions, in the order of their starts."""
+        query: Select[tuple[object, ...]] = select(*BatchRow.__table__.columns)
+        with self._look() as connection:
+            rows = connection.execute(
+                query.where(_of_sessions(BatchRow.session_id, since, until)).order_by(BatchRow.started_at, BatchRow.id)
+            )
+            return [Batch(**row._mapping) for row in rows]  # noqa: SLF001
+
+    def gpu_use_between(self, since: datetime, until: datetime) -> list[GpuUse]:
+        """Return how the GPUs were used in the minutes that begin in the period, by kind of GPU."""
+        query = select(
+            GpuMinuteRow.gpu,
+            func.count(),
+            func.avg(GpuMinuteRow.utilisation_percent),
+            func.max(GpuMinuteRow.memory_used_bytes),
+            func.avg(GpuMinuteRow.power_milliwatts),
+        )
+        inside = (GpuMinuteRow.minute_at >= since, GpuMinuteRow.minute_at < until)
+        with self._look() as connection:
+            rows = connection.execute(
+                query.where(_of_sessions(GpuMinuteRow.session_id, since, until), *inside)
+                .group_by(GpuMinuteRow.gpu)
+                .order_by(GpuMinuteRow.gpu)
+            ).all()
+        return [
+            GpuUse(
+                gpu=gpu,
+                minutes=minutes,
+                mean_utilisation_percent=None if utilisation is None else round(utilisation),
+                peak_memory_bytes=memory,
+                mean_milliwatts=None if power is None else round(power),
+            )
+            for gpu, minutes, utilisation, memory, power in rows
+        ]
+
+
+def _of_sessions(column: InstrumentedAttribute[int], since: datetime, until: datetime) -> ColumnElement[bool]:
+    overlapping = select(SessionRow.id).where(SessionRow.heartbeat_at > since, SessionRow.started_at < until)
+    return column.in_(overlapping)

@@ -1,0 +1,99 @@
+"""When in the week the machine was busy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from babel.dates import get_day_names
+
+from costctl.reports.charts.frame import framed
+from costctl.reports.charts.palette import PAGE, SHADES
+from costctl.reports.outline import Chart
+
+if TYPE_CHECKING:
+    from costctl.reports.wording import Wording
+
+
+_WEEKDAYS = 7
+_HOURS = 24
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeekUse:
+    """The busy share of every hour of the week: seven days from Monday, of 24 hours each."""
+
+    busy: tuple[tuple[Fraction, ...], ...]
+
+    def __post_init__(self) -> None:
+        if [len(day) for day in self.busy] != [_HOURS] * _WEEKDAYS:
+            raise ValueError("a week has seven days of 24 hours")
+        if not all(0 <= share <= 1 for day in self.busy for share in day):
+            raise ValueError("a share is from 0 to 1")
+
+
+def use_chart(use: WeekUse, *, words: Wording) -> Chart:
+    """Return a heat map of the busy share by weekday and hour."""
+    return Chart(
+        key="use",
+        title=words.say("Use by hour and weekday"),
+        alt=_use_alt(use, words),
+        spec=framed(190, _heat_map(use, words)),
+    )
+
+
+def _heat_map(use: WeekUse, words: Wording) -> dict[str, Any]:
+    weekdays = get_day_names("abbreviated", context="stand-alone", locale=words.locale)
+    shades = _shade_names(words)
+    values = [
+        {"day": weekdays[day], "hour": hour, "shade": shades[_shade(share)]}
+        for day, hours in enumerate(use.busy)
+        for hour, share in enumerate(hours)
+    ]
+    return {
+        "data": {"values": values},
+        "mark": {"type": "rect", "stroke": PAGE.light, "strokeWidth": 1.5},
+        "encoding": {
+            "x": {
+                "field": "hour",
+                "type": "ordinal",
+                "axis": {"title": None, "labelAngle": 0, "values": list(range(0, _HOURS, 3)), "domain": False},
+            },
+            "y": {"field": "day", "type": "ordinal", "sort": None, "axis": {"title": None, "domain": False}},
+            "color": {
+                "field": "shade",
+                "type": "ordinal",
+                "scale": {"domain": shades, "range": [shade.light for shade in SHADES]},
+            },
+        },
+    }
+
+
+def _shade(share: Fraction) -> int:
+    """Return the place of the shade: the first is for none, the others are for equal parts of the rest."""
+    return -(-share.numerator * (len(SHADES) - 1) // share.denominator)
+
+
+def _shade_names(words: Wording) -> list[str]:
+    steps = len(SHADES) - 1
+    bounds = [words.share(Fraction(step, steps), decimals=0) for step in range(1, steps + 1)]
+    return [words.say("no use"), *(words.say("up to {share}", share=bound) for bound in bounds)]
+
+
+def _use_alt(use: WeekUse, words: Wording) -> str:
+    share, day, hour = max(
+        ((share, -day, -hour) for day, hours in enumerate(use.busy) for hour, share in enumerate(hours))
+    )
+    if not share:
+        return words.say("No hour of the week had any use.")
+    unused = sum(not share for hours in use.busy for share in hours)
+    return words.say(
+        "Busiest: {weekday} from {begin} to {end}, {share} of it. {unused} of the week's {hours} hours had no use.",
+        weekday=get_day_names("wide", context="stand-alone", locale=words.locale)[-day],
+        begin=f"{-hour}:00",
+        end=f"{-hour + 1}:00",
+        share=words.share(share, decimals=0),
+        unused=words.number(unused),
+        hours=words.number(_WEEKDAYS * _HOURS),
+    )

@@ -1,0 +1,91 @@
+"""The report of a period as a document, in the order in which people read it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from costctl.domain.standing import When
+from costctl.reports.breakdowns import batches_section, days_section, ends_section, gpu_section, models_section
+from costctl.reports.forecast import forecast_section
+from costctl.reports.hosted import hosted_section
+from costctl.reports.outline import Amount, Column, Document, Prose, Section, Table
+from costctl.reports.session_table import sessions_section
+from costctl.reports.summary import phases_section, summary_section
+from costctl.reports.tails import tails_section
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from costctl.reports.figures import Report
+    from costctl.reports.studies import Studies
+    from costctl.reports.wording import Wording
+
+
+def report_document(
+    report: Report, studies: Studies, words: Wording, *, limit: int | None = None, newest: datetime | None = None
+) -> Document:
+    """Return the report as a document, with at most `limit` sessions; of an empty one, when the `newest` began."""
+    period = report.period
+    sections = _sections(report, studies, words, limit) if report.rows else _empty(report, words, newest)
+    return Document(
+        title=words.say("GPU cost, {period}", period=period.label),
+        subtitle=words.say("times in {zone}", zone=period.zone),
+        sections=tuple(section for section in sections if section is not None),
+        zone=period.zone,
+    )
+
+
+def _sections(report: Report, studies: Studies, words: Wording, limit: int | None) -> Iterator[Section | None]:
+    yield summary_section(report, words)
+    yield phases_section(report, words)
+    yield forecast_section(studies.months, words)
+    yield days_section(report, words)
+    yield sessions_section(report, words, limit)
+    yield models_section(report, words)
+    yield batches_section(report, words)
+    yield ends_section(report, words)
+    yield tails_section(studies.windows, words)
+    yield hosted_section(studies.hosted, words)
+    yield gpu_section(report, words)
+    yield standing_section(report, words)
+
+
+def standing_section(report: Report, words: Wording) -> Section | None:
+    """Return the standing charges; None if there are none."""
+    if not report.standing:
+        return None
+    rows = tuple(
+        (
+            figure.charge.name,
+            Amount(micros=figure.charge.micros_per_month, currency=figure.charge.currency, per="month"),
+            _when(figure.charge.when, words),
+            Amount(micros=figure.cost_micros, currency=figure.charge.currency),
+        )
+        for figure in report.standing
+    )
+    columns = (
+        Column(heading=words.say("standing charge"), shrinks=True),
+        Column(heading=words.say("price"), numeric=True),
+        Column(heading=words.say("when")),
+        Column(heading=words.say("cost"), numeric=True, adds_up=True),
+    )
+    table = Table(key="standing", columns=columns, rows=rows)
+    return Section(key="standing", title=words.say("Standing charges"), blocks=(table,))
+
+
+def _when(when: When, words: Wording) -> str:
+    return {
+        When.ALWAYS: "",
+        When.ON: words.say("while a machine is up"),
+        When.OFF: words.say("while none is up"),
+    }[when]
+
+
+def _empty(report: Report, words: Wording, newest: datetime | None) -> Iterator[Section | None]:
+    lines = [Prose(words.say("No session lies in {period}.", period=report.period.label))]
+    if newest is not None:
+        day = words.moment(newest, report.period.zone, "day")
+        lines.append(Prose(words.say("The newest session began on {day}.", day=day)))
+    yield Section(key="summary", title=words.say("In short"), blocks=tuple(lines))
+    yield standing_section(report, words)

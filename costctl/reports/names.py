@@ -1,0 +1,41 @@
+"""What phases, reasons and machines are called in the reader's language."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from costctl.domain.sessions import EndReason, Phase
+
+if TYPE_CHECKING:
+    from costctl.domain.sessions import Instance
+    from costctl.reports.wording import Wording
+
+
+def phase_name(phase: Phase, words: Wording) -> str:
+    """Return what a phase is called."""
+    return {
+        Phase.STARTING: words.say("starting"),
+        Phase.BUSY: words.say("busy"),
+        Phase.IDLE: words.say("idle"),
+        Phase.ASLEEP: words.say("asleep"),
+        Phase.OFF: words.say("off"),
+        Phase.STOPPING: words.say("stopping"),
+        Phase.UNKNOWN: words.say("unknown"),
+    }[phase]
+
+
+def reason_name(reason: EndReason | None, words: Wording) -> str:
+    """Return why a session ended; None is that it has not."""
+    return {
+        None: words.say("open"),
+        EndReason.IDLE: words.say("idle"),
+        EndReason.STOPPED: words.say("stopped"),
+        EndReason.LOST: words.say("lost"),
+        EndReason.SUSPENDED: words.say("suspended"),
+    }[reason]
+
+
+def gpu_name(instance: Instance) -> str:
+    """Return the GPUs of `instance` in short."""
+    name = (instance.gpu or "-").removeprefix("NVIDIA ")
+    return f"{instance.gpu_count}x {name}" if instance.gpu_count > 1 else name

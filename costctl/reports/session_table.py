@@ -1,0 +1,141 @@
+"""The ledger table of the field: every session with its time, machine, price, cost and phases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from costctl.domain.sessions import Phase
+from costctl.reports.figures import NOTHING
+from costctl.reports.names import gpu_name, reason_name
+from costctl.reports.outline import Amount, Column, Length, Moment, Notes, Section, Table
+from costctl.reports.summary import cost_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import timedelta
+
+    from costctl.reports.figures import Report, SessionFigure
+    from costctl.reports.outline import Block, Cell
+    from costctl.reports.wording import Wording
+
+_SHOWN = (Phase.STARTING, Phase.BUSY, Phase.IDLE)
+_OTHERS = tuple(phase for phase in Phase if phase not in _SHOWN)
+
+
+def sessions_section(report: Report, words: Wording, limit: int | None = None) -> Section:
+    """Return the sessions in the order of their starts; of more than `limit` the costliest, and the rest as one row."""
+    shown = _costliest(report.rows, limit)
+    blocks: list[Block] = [_table(report, shown, words)]
+    notes = tuple(_notes(report, len(shown), words))
+    if notes:
+        blocks.append(Notes(notes))
+    return Section(key="sessions", title=words.say("Sessions"), blocks=tuple(blocks))
+
+
+def _costliest(rows: Sequence[SessionFigure], limit: int | None) -> Sequence[SessionFigure]:
+    if limit is None or len(rows) <= limit:
+        return rows
+    dear = sorted(rows, key=lambda row: (row.cost_micros or 0, row.length), reverse=True)[:limit]
+    return sorted(dear, key=lambda row: (row.started_at, row.session_id))
+
+
+def _table(report: Report, shown: Sequence[SessionFigure], words: Wording) -> Table:
+    columns = (
+        Column(heading=words.say("started")),
+        Column(heading=words.say("ended")),
+        Column(heading=words.say("minutes"), numeric=True, adds_up=True),
+        Column(heading=words.say("GPU"), shrinks=True),
+        Column(heading=words.say("price"), numeric=True),
+        *cost_columns(report, words),
+        Column(heading=words.say("starting"), numeric=True),
+        Column(heading=words.say("busy"), numeric=True),
+        Column(heading=words.say("idle"), numeric=True),
+        Column(heading=words.say("other"), numeric=True),
+        Column(heading=words.say("end")),
+    )
+    rows = [_row(report, row, words) for row in shown]
+    if len(shown) < len(report.rows):
+        rows.append(_rest(report, shown, words))
+    return Table(key="sessions", columns=columns, rows=tuple(rows), footer=_footer(report, words))
+
+
+def _row(report: Report, row: SessionFigure, words: Wording) -> tuple[Cell, ...]:
+    return (
+        Moment(row.started_at),
+        Moment(row.ended_at),
+        Length(row.length, "minutes"),
+        gpu_name(row.instance),
+        Amount(micros=row.price.micros_per_hour, currency=row.price.currency, per="h") if row.price else None,
+        *(_cost([row], total.currency) if row.currency in {total.currency, None} else "" for total in report.totals),
+        *_phase_lengths([row]),
+        _end(row, words),
+    )
+
+
+def _end(row: SessionFigure, words: Wording) -> str:
+    end = ">" if row.went_on_after else reason_name(row.end_reason, words)
+    return f"< {end}" if row.began_before else end
+
+
+def _rest(report: Report, shown: Sequence[SessionFigure], words: Wording) -> tuple[Cell, ...]:
+    known = {row.session_id for row in shown}
+    rest = [row for row in report.rows if row.session_id not in known]
+    return (
+        words.count("{number} other", "{number} others", len(rest)),
+        "",
+        Length(_sum(rest), "minutes"),
+        "",
+        "",
+        *(_cost(rest, total.currency) for total in report.totals),
+        *_phase_lengths(rest),
+        "",
+    )
+
+
+def _footer(report: Report, words: Wording) -> tuple[Cell, ...]:
+    return (
+        words.say("all"),
+        "",
+        Length(report.length, "minutes"),
+        "",
+        "",
+        *(Amount(micros=total.cost_micros, currency=total.currency) for total in report.totals),
+        *_phase_lengths(report.rows),
+        "",
+    )
+
+
+def _cost(rows: Sequence[SessionFigure], currency: str) -> Cell:
+    if all(row.cost_micros is None for row in rows):
+        return None
+    return Amount(micros=sum(row.cost_micros or 0 for row in rows if row.currency == currency), currency=currency)
+
+
+def _phase_lengths(rows: Iterable[SessionFigure]) -> Iterator[Length]:
+    lengths = dict.fromkeys(Phase, NOTHING)
+    for row in rows:
+        for phase, figure in row.phases.items():
+            lengths[phase] += figure.length
+    for phase in _SHOWN:
+        yield Length(lengths[phase], "minutes")
+    yield Length(sum((lengths[phase] for phase in _OTHERS), NOTHING), "minutes")
+
+
+def _sum(rows: Iterable[SessionFigure]) -> timedelta:
+    return sum((row.length for row in rows), NOTHING)
+
+
+def _notes(report: Report, shown: int, words: Wording) -> Iterator[str]:
+    if shown < len(report.rows):
+        yield words.say(
+            "The {shown} costliest of {all} sessions; `costctl report --csv` has all of them.",
+            shown=words.number(shown),
+            all=words.number(len(report.rows)),
+        )
+    if any(row.began_before or row.went_on_after for row in report.rows):
+        yield words.say("< began before this period, > went on after it: only the part in the period is counted.")
+    rules = sorted({row.rule for row in report.rows if row.rule})
+    if rules:
+        yield words.say(
+            "Billed by the rule of {rules}; `costctl billing show` explains a session's bill.", rules=", ".join(rules)
+        )

@@ -1,0 +1,144 @@
+"""From the figures of a period to what is asked of them: idle windows, hosted prices, how the month will end."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+from fractions import Fraction
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from costctl.domain.forecast import MonthToDate
+from costctl.domain.hosted import ModelUse
+from costctl.domain.periods import PeriodKind
+from costctl.domain.sessions import EndReason, Phase
+from costctl.domain.windows import GapEnd, IdleGap
+from costctl.reports.figures import NOTHING
+from costctl.reports.forecast import forecast_object
+from costctl.reports.hosted import hosted_object
+from costctl.reports.tails import tails_object
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import date, datetime
+
+    from costctl.domain.hosted import BreakEven
+    from costctl.domain.periods import Day, Period
+    from costctl.domain.sessions import PhaseSpan, Session
+    from costctl.domain.windows import WindowStudy
+    from costctl.reports.figures import Report
+
+_MICROSECOND = timedelta(microseconds=1)
+_WORK = (Phase.BUSY, Phase.STARTING)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Studies:
+    """What a report says beyond its own figures."""
+
+    windows: Sequence[WindowStudy] = ()
+    hosted: Sequence[BreakEven] = ()
+    months: Sequence[MonthToDate] = ()
+
+
+def studies_object(studies: Studies) -> dict[str, Any]:
+    """Return the studies for JSON, by the names of their sections."""
+    return {
+        "idle_tails": tails_object(studies.windows),
+        "hosted": hosted_object(studies.hosted),
+        "forecast": forecast_object(studies.months),
+    }
+
+
+def idle_gaps(sessions: Iterable[Session], period: Period) -> Iterator[IdleGap]:
+    """Yield the idle times of sessions of known price, as far as they lie in the period."""
+    for session in sessions:
+        if session.price is None:
+            continue
+        spans = list(session.spans(period.started_at, period.ended_at))
+        for span, following in zip(spans, chain(spans[1:], [None]), strict=True):
+            if span.phase is Phase.IDLE:
+                yield IdleGap(
+                    session_id=session.id,
+                    started_at=span.started_at,
+                    length=span.length,
+                    price=session.price,
+                    end=_gap_end(session, following, period),
+                )
+
+
+def usual_start(report: Report) -> timedelta | None:
+    """Return the median of how long engines took to be ready in the period; None if none became so."""
+    starts = sorted(run.start for run in report.runs if run.start is not None)
+    return starts[len(starts) // 2] if starts else None
+
+
+def model_uses(report: Report) -> list[ModelUse]:
+    """Return what each model was asked for and cost, by currency; time without an engine is not in it."""
+    parts = report.parts(lambda piece: (piece.model, piece.currency))
+    busy = report.parts(lambda piece: (piece.model, piece.currency, piece.phase))
+    tokens: defaultdict[tuple[str, str | None], list[int]] = defaultdict(lambda: [0, 0])
+    for use in report.usage:
+        found = tokens[use.model, use.currency]
+        found[0] += use.prompt_tokens
+        found[1] += use.generation_tokens
+    return [
+        ModelUse(
+            model=model,
+            prompt_tokens=prompt,
+            generated_tokens=generated,
+            cost_micros=parts[model, currency].micros.get(currency, 0),
+            currency=currency,
+            billed=parts[model, currency].length,
+            busy=busy[model, currency, Phase.BUSY].length if (model, currency, Phase.BUSY) in busy else NOTHING,
+        )
+        for (model, currency), (prompt, generated) in sorted(tokens.items(), key=str)
+        if currency is not None and (model, currency) in parts
+    ]
+
+
+def months_to_date(report: Report, *, now: datetime, first_known: date | None) -> list[MonthToDate]:
+    """Return the running month by currency; nothing for other periods. Days before `first_known` are not counted."""
+    period = report.period
+    if period.kind is not PeriodKind.MONTH or not period.is_running(now):
+        return []
+    today = next(day for day in period.days if day.started_at <= now < day.ended_at)
+    begin = max(period.days[0].date, first_known or period.days[0].date)
+    known = [day.date for day in period.days if begin <= day.date < today.date]
+    daily = report.parts(lambda piece: piece.day)
+    return [
+        MonthToDate(
+            currency=total.currency,
+            complete_days_micros=tuple(
+                daily[day].micros.get(total.currency, 0) if day in daily else 0 for day in known
+            ),
+            today=today.date,
+            today_micros=daily[today.date].micros.get(total.currency, 0) if today.date in daily else 0,
+            left_of_today=_left_of(today, now),
+            last_day=period.days[-1].date,
+            standing_micros=_standing(report, total.currency),
+            standing_left_micros=_standing_left(report, total.currency),
+        )
+        for total in report.totals
+    ]
+
+
+def _gap_end(session: Session, following: PhaseSpan | None, period: Period) -> GapEnd:
+    if following is not None and following.phase in _WORK:
+        return GapEnd.WORK
+    if following is None and (session.ended_at is None or session.known_until > period.ended_at):
+        return GapEnd.OPEN
+    return GapEnd.WINDOW if session.end_reason is EndReason.IDLE else GapEnd.STOPPED
+
+
+def _left_of(day: Day, now: datetime) -> Fraction:
+    return Fraction((day.ended_at - now) // _MICROSECOND, (day.ended_at - day.started_at) // _MICROSECOND)
+
+
+def _standing(report: Report, currency: str) -> int:
+    return sum(figure.cost_micros for figure in report.standing if figure.charge.currency == currency)
+
+
+def _standing_left(report: Report, currency: str) -> int:
+    return sum(figure.left_micros for figure in report.standing if figure.charge.currency == currency)

@@ -1,0 +1,321 @@
+"""From sessions to the figures of a period: one pass over their phases, each cut where a day or a batch begins or ends.
+
+A stretch costs what its session has cost up to its end less what it has cost up to its beginning; so whatever the
+cuts are, the stretches sum to the session.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from costctl.domain.sessions import Phase
+from costctl.domain.standing import standing_cost
+from costctl.reports.figures import (
+    NOTHING,
+    BatchFigure,
+    PhaseFigure,
+    Report,
+    SessionFigure,
+    Slice,
+    StandingFigure,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import date, datetime
+
+    from costctl.domain.periods import Day, Period
+    from costctl.domain.sessions import Costing, Instance, PhaseSpan, Session
+    from costctl.domain.standing import StandingCharge
+    from costctl.ledger.values import Batch, GpuUse, RunFact, UsageHour
+
+    # What a session is paid in (None if its price is unknown), and what its stretches cost.
+    Priced = tuple[str | None, Costing]
+
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """What the ledger knows of the sessions that overlap a period."""
+
+    sessions: Sequence[Session]
+    runs: Sequence[RunFact] = ()
+    usage: Sequence[UsageHour] = ()
+    batches: Sequence[Batch] = ()
+    gpu_use: Sequence[GpuUse] = ()
+
+
+def as_priced(session: Session) -> Priced:
+    """Return what a session is paid in, and its costing: as it was billed."""
+    return session.price.currency if session.price else None, session.costing()
+
+
+def report_of(
+    facts: Facts,
+    *,
+    period: Period,
+    now: datetime,
+    standing: Iterable[StandingCharge] = (),
+    price: Callable[[Session], Priced] = as_priced,
+) -> Report:
+    """Return the figures of `period`; sessions outside of it are left out, and standing charges count until `now`."""
+    sessions = [session for session in facts.sessions if _is_in(session, period)]
+    known_until = min(period.ended_at, max(now, period.started_at))
+    counting = _Counting(period, facts)
+    rows = tuple(counting.row(session, *price(session)) for session in sessions)
+    return Report(
+        period=period,
+        known_until=known_until,
+        rows=rows,
+        slices=counting.slices(),
+        usage=_usage(facts.usage, period, {row.session_id: row for row in rows}),
+        batches=tuple(counting.batches),
+        runs=tuple(facts.runs),
+        gpu_use=tuple(facts.gpu_use),
+        busy_hours=counting.busy_hours,
+        standing=tuple(_standing(standing, period, known_until, sessions)),
+    )
+
+
+class _Kind(NamedTuple):
+    """What a piece of a session is alike in with others."""
+
+    day: date
+    phase: Phase
+    model: str | None
+    in_batch: bool
+
+
+class _Tally:
+    """Time and money that add up."""
+
+    __slots__ = ("length", "micros")
+
+    def __init__(self) -> None:
+        self.length = NOTHING
+        self.micros = 0
+
+    def add(self, length: timedelta, micros: int) -> None:
+        self.length += length
+        self.micros += micros
+
+
+class _Counting:
+    """The pass over all sessions."""
+
+    def __init__(self, period: Period, facts: Facts) -> None:
+        self._period = period
+        self._days = _Days(period)
+        self._models = {(run.session_id, run.number): run.model for run in facts.runs}
+        self._batches_of = _by_session(facts.batches)
+        self._alike: defaultdict[tuple[Instance, str | None], defaultdict[_Kind, _Tally]]
+        self._alike = defaultdict(lambda: defaultdict(_Tally))
+        self.batches: list[BatchFigure] = []
+        self.busy_hours: defaultdict[tuple[int, int], timedelta] = defaultdict(lambda: NOTHING)
+
+    def row(self, session: Session, currency: str | None, cost: Costing) -> SessionFigure:
+        """Return the row of a session, and count it in."""
+        begin, end = self._period.started_at, self._period.ended_at
+        batches = self._batches_of.get(session.id, ())
+        phases: defaultdict[Phase, _Tally] = defaultdict(_Tally)
+        instance = session.instance
+        alike = self._alike[instance, currency]
+        for kind, length, micros in self._pieces(session, cost, batches):
+            phases[kind.phase].add(length, micros)
+            alike[kind].add(length, micros)
+        self.batches.extend(_batch_figure(batch, session, currency, cost, self._period) for batch in batches)
+        return SessionFigure(
+            session_id=session.id,
+            instance=instance,
+            started_at=max(session.started_at, begin),
+            ended_at=min(session.known_until, end),
+            is_open=session.ended_at is None,
+            began_before=session.started_at < begin,
+            went_on_after=session.known_until > end,
+            end_reason=session.end_reason,
+            price=session.price,
+            currency=currency,
+            cost_micros=cost(begin, end),
+            phases={
+                phase: PhaseFigure(length=tally.length, cost_micros=None if currency is None else tally.micros)
+                for phase, tally in sorted(phases.items(), key=_in_order)
+            },
+            rule=session.rule.name if session.rule else None,
+        )
+
+    def slices(self) -> tuple[Slice, ...]:
+        """Return all that was counted in, by day and phase."""
+        return tuple(
+            Slice(
+                day=kind.day,
+                phase=kind.phase,
+                model=kind.model,
+                instance=instance,
+                in_batch=kind.in_batch,
+                currency=currency,
+                length=tally.length,
+                cost_micros=tally.micros,
+            )
+            for (instance, currency), alike in self._alike.items()
+            for kind, tally in alike.items()
+        )
+
+    def _pieces(
+        self, session: Session, cost: Costing, batches: Sequence[Batch]
+    ) -> Iterator[tuple[_Kind, timedelta, int]]:
+        begin, end = self._period.started_at, self._period.ended_at
+        paid = cost(None, begin) or 0
+        for span in session.spans(begin, end):
+            model = self._models.get((session.id, span.run)) if span.run else None
+            for day, piece_begin, piece_end, in_batch in self._cuts(span, batches):
+                reached = cost(None, piece_end) or 0
+                yield _Kind(day.date, span.phase, model, in_batch), piece_end - piece_begin, reached - paid
+                paid = reached
+                if span.phase is Phase.BUSY:
+                    self._days.add_hours(self.busy_hours, day, piece_begin, piece_end)
+        # A session of no length may cost something all the same: the least that its provider charges.
+        rest = (cost(None, end) or 0) - paid
+        if rest and session.phases:
+            day = self._days.of(max(session.started_at, begin))
+            yield _Kind(day.date, session.phases[0].phase, None, in_batch=False), NOTHING, rest
+
+    def _cuts(self, span: PhaseSpan, batches: Sequence[Batch]) -> Iterator[tuple[Day, datetime, datetime, bool]]:
+        for day, begin, end in self._days.cut(span.started_at, span.ended_at):
+            if batches:
+                for piece_begin, piece_end, in_batch in _cut_by_batches(begin, end, batches):
+                    yield day, piece_begin, piece_end, in_batch
+            else:
+                yield day, begin, end, False
+
+
+class _Days:
+    """The local days of a period, to find an instant's."""
+
+    def __init__(self, period: Period) -> None:
+        self._days = period.days
+        self._zone = period.zone
+        self._starts = [day.started_at for day in self._days]
+        self._hours: dict[date, tuple[Sequence[datetime], Sequence[tuple[int, int]]]] = {}
+
+    def of(self, instant: datetime) -> Day:
+        return self._days[bisect_right(self._starts, instant) - 1]
+
+    def cut(self, begin: datetime, end: datetime) -> Iterator[tuple[Day, datetime, datetime]]:
+        place = bisect_right(self._starts, begin) - 1
+        while True:
+            day = self._days[place]
+            if end <= day.ended_at:
+                yield day, begin, end
+                return
+            yield day, begin, day.ended_at
+            begin, place = day.ended_at, place + 1
+
+    def add_hours(
+        self, hours: defaultdict[tuple[int, int], timedelta], day: Day, begin: datetime, end: datetime
+    ) -> None:
+        starts, names = self._hours.get(day.date) or self._hours_of(day)
+        place = bisect_right(starts, begin) - 1
+        while begin < end:
+            until = min(end, starts[place + 1]) if place + 1 < len(starts) else end
+            hours[names[place]] += until - begin
+            begin, place = until, place + 1
+
+    def _hours_of(self, day: Day) -> tuple[Sequence[datetime], Sequence[tuple[int, int]]]:
+        # Stepping in UTC from the day's start is right wherever clocks change by whole hours.
+        count = -(-(day.ended_at - day.started_at) // _HOUR)
+        first = day.started_at - timedelta(minutes=day.started_at.astimezone(self._zone).minute)
+        starts = [first + _HOUR * number for number in range(count + 1)]
+        names = [(day.date.weekday(), start.astimezone(self._zone).hour) for start in starts]
+        self._hours[day.date] = (starts, names)
+        return starts, names
+
+
+def _cut_by_batches(
+    begin: datetime, end: datetime, batches: Sequence[Batch]
+) -> Iterator[tuple[datetime, datetime, bool]]:
+    edges = sorted({begin, end, *(edge for batch in batches for edge in _edges(batch) if begin < edge < end)})
+    for first, last in pairwise(edges):
+        yield first, last, any(batch.started_at <= first and last <= _edges(batch)[1] for batch in batches)
+
+
+def _edges(batch: Batch) -> tuple[datetime, datetime]:
+    # Of a batch whose end is unknown nothing can be said but that it began.
+    return batch.started_at, batch.ended_at or batch.started_at
+
+
+def _batch_figure(batch: Batch, session: Session, currency: str | None, cost: Costing, period: Period) -> BatchFigure:
+    begin, end = (min(max(edge, period.started_at), period.ended_at) for edge in _edges(batch))
+    return BatchFigure(
+        name=batch.name,
+        session_id=session.id,
+        started_at=batch.started_at,
+        length=end - begin,
+        currency=currency,
+        cost_micros=cost(begin, end),
+        requests=batch.requests,
+        failed_requests=batch.failed_requests,
+        prompt_tokens=batch.prompt_tokens,
+        generation_tokens=batch.generation_tokens,
+    )
+
+
+def _usage(hours: Iterable[UsageHour], period: Period, rows: Mapping[int, SessionFigure]) -> tuple[Usage, ...]:
+    days = _Days(period)
+    counts: defaultdict[tuple[date, str, Instance, str | None], list[int]] = defaultdict(lambda: [0, 0, 0])
+    for hour in hours:
+        row = rows.get(hour.session_id)
+        if row is not None:
+            found = counts[(days.of(hour.hour_at).date, hour.model, row.instance, row.currency)]
+            found[0] += hour.requests
+            found[1] += hour.prompt_tokens
+            found[2] += hour.generation_tokens
+    return tuple(
+        Usage(
+            day=day,
+            model=model,
+            instance=instance,
+            currency=currency,
+            requests=requests,
+            prompt_tokens=prompt_tokens,
+            generation_tokens=generation_tokens,
+        )
+        for (day, model, instance, currency), (requests, prompt_tokens, generation_tokens) in counts.items()
+    )
+
+
+def _standing(
+    charges: Iterable[StandingCharge], period: Period, until: datetime, sessions: Iterable[Session]
+) -> Iterator[StandingFigure]:
+    up = [(session.started_at, session.known_until) for session in sessions]
+    for charge in charges:
+        so_far = standing_cost(charge, period.started_at, until, period.zone, up)
+        left = standing_cost(charge, until, period.ended_at, period.zone, up)
+        if so_far or left:
+            yield StandingFigure(charge=charge, cost_micros=so_far, left_micros=left)
+
+
+def _is_in(session: Session, period: Period) -> bool:
+    # One that has just begun has no length yet, but belongs to the period.
+    begin, end = period.started_at, period.ended_at
+    return session.started_at < end and (session.known_until > begin or session.started_at >= begin)
+
+
+def _by_session(batches: Iterable[Batch]) -> Mapping[int, Sequence[Batch]]:
+    found: defaultdict[int, list[Batch]] = defaultdict(list)
+    for batch in batches:
+        found[batch.session_id].append(batch)
+    return found
+
+
+_ORDER = {phase: place for place, phase in enumerate(Phase)}
+
+
+def _in_order(item: tuple[Phase, _Tally]) -> int:
+    return _ORDER[item[0]]
