@@ -131,10 +131,13 @@ def _verdict(study: WindowStudy, words: Wording) -> str:
             "No other window that can be replayed would have cost less ({currency}).", currency=study.currency
         )
     return words.count(
-        "A window of {window} would have saved {share} of the idle cost in {currency}, for {number} more cold start.",
-        "A window of {window} would have saved {share} of the idle cost in {currency}, for {number} more cold starts.",
+        "A window of {window} would have saved {share} of the idle cost in {currency}, for {number} more cold start "
+        "and {waiting} of waiting.",
+        "A window of {window} would have saved {share} of the idle cost in {currency}, for {number} more cold starts "
+        "and {waiting} of waiting.",
         best.extra_starts,
         window=words.length(best.window),
+        waiting=words.length(best.waiting),
         share=words.share(Fraction(study.saved_micros(best), study.idle_micros)),
         currency=study.currency,
     )
@@ -155,6 +158,6 @@ def _notes(studies: Sequence[WindowStudy], words: Wording) -> Iterator[str]:
         )
     yield words.say(
         "For reference: a window as long as a cold start ({start}) never costs more than twice what hindsight would, "
-        "and no fixed window promises more. That counts money, not the waiting of people.",
+        "and no window set beforehand promises better. That counts money, not the waiting of people.",
         start=words.length(start),
     )

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from costctl.reports.wording import Wording
 
-
 _LABELS_BY_LINE = r"split(datum.label, '\n')"
 _ESTIMATED_OPACITY = 0.3
 _ROOM_FOR_LABELS = Fraction(13, 10)
@@ -29,6 +28,10 @@ class GpuCost:
     as_run_micros: int
     always_on_micros: int
     is_estimated: bool
+
+    def __post_init__(self) -> None:
+        if self.as_run_micros < 0 or self.always_on_micros < 0:
+            raise ValueError(f"{self.name} costs less than nothing")
 
 
 def comparison_chart(gpus: Sequence[GpuCost], *, currency: str, words: Wording) -> Chart:
@@ -76,7 +79,7 @@ def _paired_bars(gpus: Sequence[GpuCost], currency: str, words: Wording) -> dict
                 "field": "micros",
                 "type": "quantitative",
                 "scale": {"domain": [0, round(widest * _ROOM_FOR_LABELS)]},
-                "axis": amount_axis(currency, ticks=4),
+                "axis": {**amount_axis(currency, ticks=4), "grid": False},
             },
         },
         "layer": [
