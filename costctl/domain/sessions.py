@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from costctl.domain.billing import PowerOn, bill
 from costctl.domain.money import Price, accrued
@@ -63,9 +63,11 @@ class Instance:
     gpu_count: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PhaseSpan:
-    """One stretch of a session; `run` is the number of the engine run in it, if one was up."""
+class PhaseSpan(NamedTuple):
+    """One stretch of a session; `run` is the number of the engine run in it, if one was up.
+
+    A tuple, since there are ten of them to each session: it is made in a third of the time of a frozen dataclass.
+    """
 
     phase: Phase
     started_at: datetime
@@ -136,7 +138,7 @@ class Session:
             finish = min(span.ended_at, end) if end else span.ended_at
             if begin < finish:
                 is_whole = begin is span.started_at and finish is span.ended_at
-                yield span if is_whole else replace(span, started_at=begin, ended_at=finish)
+                yield span if is_whole else span._replace(started_at=begin, ended_at=finish)
 
     def _exact(self, price: Price, start: datetime | None, end: datetime | None) -> int:
         reached = accrued(price, self._elapsed_at(end or self.known_until))
