@@ -16,6 +16,8 @@ COMMANDS = {
     "stop": "Stop the daemon, or only its engine.",
     "sessions": "List the billed sessions.",
     "report": "Show what a month cost, and how much of it was wasted.",
+    "compare": "Compare GPUs, before renting one or for a month that was.",
+    "benchmarks": "Import what was measured on other GPUs.",
     "prices": "Look up prices, set your own, explain which one a machine gets.",
     "billing": "Explain a session's bill, and the rules of providers.",
     "reconcile": "Compare the ledger with a provider's invoice.",

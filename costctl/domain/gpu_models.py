@@ -23,6 +23,8 @@ class GpuModel:
 
     name: str
     vram_gib: int
+    usable_gib: Decimal
+    """What CUDA says the card has: `vram_gib` is what it is sold with, before error correction and the driver."""
     memory_bandwidth_gb_s: Decimal
     fp16_dense_tflops: Decimal
     fp8_dense_tflops: Decimal | None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from costctl.ledger import checks
 from costctl.ledger.batches import Batches
+from costctl.ledger.benchmarks import Benchmarks
 from costctl.ledger.database import Database
 from costctl.ledger.measures import Measures
 from costctl.ledger.migrate import bring_up_to_date, require_current
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-class Ledger(Sessions, Runs, Measures, Batches, Periods, Prices):
+class Ledger(Sessions, Runs, Measures, Batches, Benchmarks, Periods, Prices):
     """Every billed second and what it was; each verb is a transaction of its own, or part of `transaction()`.
 
     All verbs may raise LedgerUnavailableError (not now: locked, full, read-only, gone) and LedgerError. It may be used

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, assert_never
 from rich.text import Text
 
 from costctl.reports.cells import formatted, printable, value_text
-from costctl.reports.grid import print_grid
 from costctl.reports.outline import Chart, Column, Figures, Notes, Prose, Table
+from costctl.reports.printing import print_grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """A document as a workbook: a sheet for each section, with numbers, money and dates that can be reckoned with.
 
 XlsxWriter is an extra and is imported only here, when it is used. Amounts are exact: a double holds every micro-unit of
-sums up to nine thousand million.
+sums up to a thousand million.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
 _OPTIONS = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
 _CREATED = datetime(2000, 1, 1, tzinfo=UTC)  # the same document is the same file
+# Excel's limits: of a sheet's name, its length and its signs, and of a text.
 _NAME_LENGTH = 31
 _NOT_IN_NAMES = str.maketrans(dict.fromkeys("[]:*?/\\'", " "))
-_LONGEST_TEXT = 32_767  # Excel's limits: this, the name's length, and that of its signs
+_LONGEST_TEXT = 32_767
 _MOST_FROZEN = 8  # lines that may stay in sight
 _WIDEST = 60
 _MARGIN = 2

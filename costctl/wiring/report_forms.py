@@ -69,7 +69,7 @@ def write_report(loaded: Loaded, form: Form, words: Wording, path: Path) -> None
 
 def print_report(loaded: Loaded, words: Wording, file: TextIO | None = None) -> None:
     """Print the report to `file`, or to the terminal."""
-    from costctl.reports.grid import console_for
+    from costctl.reports.printing import console_for
     from costctl.reports.terminal import print_document
 
     print_document(_document(loaded, Form.TEXT, words), console_for(file), words)

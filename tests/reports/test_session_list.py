@@ -8,7 +8,7 @@ from rich.console import Console
 
 from costctl.domain.money import Price
 from costctl.domain.sessions import EndReason, Instance, Phase, PhaseSpan, Session
-from costctl.reports.grid import console_for
+from costctl.reports.printing import console_for
 from costctl.reports.session_list import print_sessions
 
 START = datetime(2026, 1, 31, 20, tzinfo=UTC)

@@ -4,8 +4,8 @@ import time
 from rich.cells import cell_len
 from rich.console import Console
 
-from costctl.reports.grid import console_for, print_table
-from costctl.reports.outline import Column, Count, Document, Section, Table
+from costctl.reports.outline import Column, Count, Document, Figures, Notes, Prose, Section, Table
+from costctl.reports.printing import console_for, print_table
 from costctl.reports.terminal import print_document
 from costctl.reports.wording import Wording
 from tests.reports.sample_document import ZONE, sample_document
@@ -92,6 +92,11 @@ def test_the_last_column_goes_on_in_further_lines():
     assert max(map(cell_len, lines)) <= 100
     assert lines[3].startswith("      word")
     assert "".join(lines[4:]).count("用") == 50
+
+
+def test_what_is_empty_prints_nothing():
+    empty = Section(key="e", title="", blocks=(Figures(()), Notes(()), Prose("")))
+    assert "".join(printed(Document(title="T", subtitle="", sections=(empty,), zone=ZONE))) == "T"
 
 
 def test_bold_and_lines_on_a_terminal_but_no_colour_if_asked():

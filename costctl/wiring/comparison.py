@@ -1,0 +1,213 @@
+"""What a comparison is made from: the price book, the facts of models and GPUs, what the ledger and benchmarks tell."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from costctl.adapters import catalog
+from costctl.adapters.model_config import find_config, read_config
+from costctl.config.home import find_home
+from costctl.domain.baseline import parse_baseline
+from costctl.domain.best_offers import Shelf, Terms
+from costctl.domain.comparison import Knowledge, compare
+from costctl.domain.currencies import is_currency
+from costctl.domain.offers import Market
+from costctl.domain.workload import measures_of
+from costctl.errors import BadValueError, LedgerMissingError, LedgerOlderError
+from costctl.reports.tally import Facts
+from costctl.reports.workloads import loads_of, paid_offers, workload_of
+from costctl.wiring import load_settings, read_ledger
+from costctl.wiring.billing import load_billing
+from costctl.wiring.prices import all_offers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from costctl.config.settings import Settings
+    from costctl.domain.comparison import Comparison
+    from costctl.domain.gpu_models import GpuModel, GpuModels
+    from costctl.domain.models import ModelBook, ModelFacts
+    from costctl.domain.periods import Period
+    from costctl.domain.sessions import Session
+    from costctl.domain.workload import Measure, Plan, Workload
+    from costctl.ledger.store import Ledger
+
+MEASURES_REACH = timedelta(days=180)
+"""Engines and models change: what is older says little of how fast a GPU is today."""
+
+
+DEFAULT_GPUS = ("T4", "L4", "A10G")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """What to compare, and how to rent; None and nothing leave it to the sessions, the settings and the defaults."""
+
+    gpus: tuple[str, ...] = ()
+    provider: str | None = None
+    region: str | None = None
+    currency: str | None = None
+    market: Market | None = None
+    baseline: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.currency is not None and not is_currency(self.currency):
+            raise BadValueError(f"{self.currency!r} is not a currency in use: write its ISO 4217 code, like CNY or USD")
+
+
+def compare_plan(plan: Plan, wish: Wish, *, now: datetime) -> Comparison:
+    """Return what a planned week would cost.
+
+    Raises:
+        BadValueError: something that was wished for does not exist.
+        LedgerError: the ledger is there, and cannot be read.
+    """
+    settings = load_settings({}).settings
+    if settings.idle_shutdown is not None:
+        plan = replace(plan, idle_window=timedelta(seconds=settings.idle_shutdown))
+    known = knowledge(plan.workload(), settings=settings, wish=wish, measures=_measures(settings, now), now=now)
+    return compare_with(known, plan.workload(), wish, now=now)
+
+
+def compare_period(period: Period, wish: Wish, *, now: datetime) -> Comparison:
+    """Return what the work of a period would have cost on other GPUs.
+
+    Raises:
+        BadValueError: something that was wished for does not exist, or nothing was done in the period.
+        LedgerError: the ledger cannot be read.
+    """
+    settings, gpus = load_settings({}).settings, catalog.gpu_models()
+    with read_ledger() as ledger:
+        facts = read_facts(ledger, period.started_at, period.ended_at)
+        measures = measures_in(ledger, gpus, now)
+    if not facts.sessions:
+        raise BadValueError(f"there are no sessions in {period.label}: nothing can be compared")
+    workload = workload_of(facts, period, gpus)
+    known = knowledge(workload, settings=settings, wish=wish, sessions=facts.sessions, measures=measures, now=now)
+    return compare_with(known, workload, wish, now=now)
+
+
+def compare_with(known: Knowledge, workload: Workload, wish: Wish, *, now: datetime) -> Comparison:
+    """Return the comparison that was wished for.
+
+    Raises:
+        BadValueError: no such GPU, provider, region or baseline, or no price of the baseline is known.
+    """
+    found = compare(
+        workload,
+        _wished_gpus(known, wish),
+        knowledge=known,
+        markets=(wish.market,) if wish.market else tuple(Market),
+        baseline=parse_baseline(wish.baseline, models=known.gpus, now=now) if wish.baseline else None,
+    )
+    if found.held and found.held.row.price is None:
+        gpu, market = found.held.baseline.gpu.name, found.held.baseline.market
+        raise BadValueError(f"no price of {gpu} {market} is known to hold as baseline: add one, like 'at 3.0 CNY/h'")
+    return found
+
+
+def _wished_gpus(known: Knowledge, wish: Wish) -> list[GpuModel]:
+    """Return the GPUs to compare; of the default ones, those that are offered where it was wished."""
+    gpus = list(dict.fromkeys(known.gpus.named(name) for name in wish.gpus or DEFAULT_GPUS))
+    if wish.provider is None and wish.region is None:
+        return gpus
+    offered = known.shelf.gpus_at(wish.provider, wish.region)
+    missing = [gpu.name for gpu in gpus if gpu.name not in offered]
+    if missing and (wish.gpus or len(missing) == len(gpus)):
+        where = " in ".join(place for place in (wish.provider, wish.region) if place)
+        raise BadValueError(f"no price of {', '.join(missing)} at {where} is known; there are {', '.join(offered)}")
+    return [gpu for gpu in gpus if gpu.name in offered]
+
+
+def knowledge(
+    workload: Workload,
+    *,
+    settings: Settings,
+    wish: Wish,
+    sessions: Sequence[Session] = (),
+    measures: Iterable[Measure] = (),
+    now: datetime,
+) -> Knowledge:
+    """Return what is known for a comparison of `workload`.
+
+    Args:
+        workload: what is compared.
+        settings: how this machine is rented, if they say.
+        wish: how other machines shall be rented.
+        sessions: those behind the workload; what they paid comes first among prices.
+        measures: how fast models were on GPUs.
+        now: when offers shall hold.
+
+    Raises:
+        LedgerError: the price book cannot be read.
+        BadValueError: a model's own configuration cannot be understood.
+    """
+    gpus, book = catalog.gpu_models(), catalog.model_book()
+    names = {load.model for load in workload.loads if load.model}
+    return Knowledge(
+        models={name: model_facts(name, book) for name in names},
+        gpus=gpus,
+        shelf=Shelf([*all_offers(settings), *paid_offers(sessions, gpus)], now),
+        terms=_terms(settings, wish, sessions),
+        measures=tuple(measures),
+    )
+
+
+def model_facts(name: str, book: ModelBook) -> ModelFacts | None:
+    """Return the facts of a model from its own files on this machine, else from the catalog; None if it is unknown.
+
+    Raises:
+        BadValueError: its `config.json` cannot be read.
+    """
+    path = find_config(name, os.environ)
+    return read_config(path, name) if path else book.find(name)
+
+
+def _terms(settings: Settings, wish: Wish, sessions: Sequence[Session]) -> Terms:
+    """Return where to rent: as asked, else as the newest session did, else as the settings say."""
+    newest = sessions[-1].instance if sessions else None
+    provider = wish.provider or (newest and newest.provider) or settings.provider
+    usual = newest if newest and newest.provider else settings
+    is_usual = provider is not None and provider == usual.provider
+    prices = [session.price for session in sessions if session.price is not None]
+    newest_price = prices[-1] if prices else settings.price
+    return Terms(
+        provider=provider,
+        region=wish.region or (usual.region if is_usual else None),
+        instance_type=usual.instance_type if is_usual else None,
+        currency=wish.currency or (None if newest_price is None else newest_price.currency),
+        asked=frozenset(fact for fact in ("provider", "region") if getattr(wish, fact)),
+    )
+
+
+def read_facts(ledger: Ledger, since: datetime, until: datetime) -> Facts:
+    """Return the sessions that overlap [since, until), with what they did."""
+    billing = load_billing()
+    return Facts(
+        sessions=[billing.apply(session) for session in ledger.sessions(since=since, until=until)],
+        runs=ledger.runs_between(since, until),
+        usage=ledger.usage_between(since, until),
+    )
+
+
+def measures_in(ledger: Ledger, gpus: GpuModels, now: datetime) -> list[Measure]:
+    """Return what the ledger's last months and its benchmarks tell of speed."""
+    since = now - MEASURES_REACH
+    facts = read_facts(ledger, since, now)
+    newest = max((session.known_until for session in facts.sessions), default=now)
+    return [*measures_of(loads_of(facts, since, now, gpus), newest), *ledger.benchmarks()]
+
+
+def _measures(settings: Settings, now: datetime) -> list[Measure]:
+    """Return what the ledger tells of speed; nothing, if there is none yet."""
+    if settings.ledger is None and not (find_home(os.environ).folder / "ledger.db").exists():
+        return []  # said without loading SQLAlchemy
+    try:
+        with read_ledger() as ledger:
+            return measures_in(ledger, catalog.gpu_models(), now)
+    except (LedgerMissingError, LedgerOlderError):
+        return []
