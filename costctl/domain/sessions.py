@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,16 +11,13 @@ from costctl.domain.money import Price, accrued
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from costctl.domain.billing import Bill
     from costctl.domain.rules import BillingRule
 
     # What [start, end) costs in micro-units; None is from the beginning, or to the end.
     Costing = Callable[[datetime | None, datetime | None], int | None]
-
-
-_NOTHING = timedelta(0)
 
 
 class Phase(StrEnum):
@@ -125,7 +121,7 @@ class Session:
             return _unpriced
         if self.rule is not None:
             return self.bill(price, self.rule).between
-        return lambda start, end: self._exact(price, start, end)
+        return _by_time(price, self.started_at, self.known_until)
 
     def bill(self, price: Price, rule: BillingRule, released_at: datetime | None = None) -> Bill:
         """Return what this session costs at `price` by `rule`, as far as it is known."""
@@ -140,14 +136,18 @@ class Session:
                 is_whole = begin is span.started_at and finish is span.ended_at
                 yield span if is_whole else span._replace(started_at=begin, ended_at=finish)
 
-    def _exact(self, price: Price, start: datetime | None, end: datetime | None) -> int:
-        reached = accrued(price, self._elapsed_at(end or self.known_until))
-        return reached if start is None else reached - accrued(price, self._elapsed_at(start))
 
-    def _elapsed_at(self, instant: datetime) -> timedelta:
-        if instant <= self.started_at:
-            return _NOTHING
-        return min(instant, self.known_until) - self.started_at
+def _by_time(price: Price, started_at: datetime, ended_at: datetime) -> Costing:
+    """Return the costing by the exact time: what has accrued at a stretch's end, less what had at its start."""
+
+    def until(instant: datetime) -> int:
+        return 0 if instant <= started_at else accrued(price, min(instant, ended_at) - started_at)
+
+    def cost(start: datetime | None, end: datetime | None) -> int:
+        reached = until(end or ended_at)
+        return reached if start is None else reached - until(start)
+
+    return cost
 
 
 def _unpriced(start: datetime | None, end: datetime | None) -> None:  # noqa: ARG001 - the shape of all costings
