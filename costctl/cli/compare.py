@@ -57,7 +57,7 @@ def compare(*, lang: str | None, as_json: bool, **asked: Any) -> None:
         click.echo(comparison_json(found), nl=False)
         return
     from costctl.reports.comparison import comparison_document
-    from costctl.reports.grid import console_for
+    from costctl.reports.printing import console_for
     from costctl.reports.terminal import print_document
 
     print_document(comparison_document(found, words), console_for(), words)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 GAP = 2  # between columns
 _CUT = ".."
 _NARROWEST = 5  # a column that is cut
+_READABLE = 16  # the same, while others can go
 
 
 def columns_of(headings: Iterable[str]) -> list[Column]:
@@ -29,10 +30,13 @@ def columns_of(headings: Iterable[str]) -> list[Column]:
 
 
 def grid_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None = None) -> list[str]:
-    """Return the lines of a table; if they would be wider than `width`, the columns that shrink are cut."""
+    """Return the lines of a table; if they are wider than `width`, spare columns go, and those that shrink are cut."""
     texts = [[printable(text) for text in row] for row in rows]
     widths = column_widths(texts)
-    if width is not None:
+    if width is not None and widths:
+        kept = _kept(columns, widths, width)
+        columns, widths = [columns[number] for number in kept], [widths[number] for number in kept]
+        texts = [[row[number] for number in kept] for row in texts]
         _shrink(widths, [number for number, column in enumerate(columns) if column.shrinks], width)
     return [_line(row, widths, columns) for row in texts]
 
@@ -40,6 +44,16 @@ def grid_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: 
 def column_widths(rows: Sequence[Sequence[str]]) -> list[int]:
     """Return how wide the columns of a table with these rows are, in places of a terminal."""
     return [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+
+
+def _kept(columns: Sequence[Column], widths: Sequence[int], width: int) -> Sequence[int]:
+    """Return the columns that stay: spare ones only if the rest can still be read beside them."""
+    needed = [min(room, _READABLE) if column.shrinks else room for column, room in zip(columns, widths, strict=True)]
+    kept = list(range(len(columns)))
+    for number in reversed(kept.copy()):
+        if columns[number].spare and sum(needed[one] for one in kept) + GAP * (len(kept) - 1) > width:
+            kept.remove(number)
+    return kept
 
 
 def _shrink(widths: list[int], shrinking: Sequence[int], width: int) -> None:

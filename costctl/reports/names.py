@@ -27,9 +27,9 @@ def phase_names(words: Wording) -> Mapping[Phase, str]:
 
 
 def reason_name(reason: EndReason | None, words: Wording) -> str:
-    """Return why a session ended; None is that it has not."""
+    """Return why a session ended; None is that it has not, or not in the period."""
     return {
-        None: words.say("open"),
+        None: words.say("went on"),
         EndReason.IDLE: words.say("idle"),
         EndReason.STOPPED: words.say("stopped"),
         EndReason.LOST: words.say("lost"),

@@ -17,14 +17,13 @@ if TYPE_CHECKING:
     from costctl.reports.outline import Column
 
 _WIDEST = 120
-_WIDTH_OF_A_PIPE = 100
 _NARROWEST_WRAPPED = 20
 
 
 def console_for(file: TextIO | None = None) -> Console:
     """Return a console on `file` (stdout by default) that takes foreign text as it is and is not too wide."""
     console = Console(file=file, markup=False, highlight=False, emoji=False)
-    console.width = min(console.width, _WIDEST) if console.is_terminal else _WIDTH_OF_A_PIPE
+    console.width = min(console.width, _WIDEST) if console.is_terminal else _WIDEST
     return console
 
 

@@ -87,7 +87,7 @@ def _tails(studies: Sequence[WindowStudy], words: Wording) -> Table:
 def _tail_row(gap: IdleGap, words: Wording) -> tuple[Cell, ...]:
     return (
         Moment(gap.started_at),
-        Count(gap.session_id),
+        str(gap.session_id),
         Length(gap.length, "minutes"),
         Amount(micros=gap.price.micros_per_hour, currency=gap.price.currency, per="h"),
         Amount(micros=gap.cost_micros, currency=gap.price.currency),

@@ -2,6 +2,7 @@ from fractions import Fraction
 from xml.etree import ElementTree as ET
 
 import pytest
+from vl_convert import vegalite_to_svg
 
 from costctl.adapters.vega import svg_renderer
 from costctl.domain.sessions import Phase
@@ -16,6 +17,7 @@ from tests.reports.colours import SIGHTS, contrast, least_difference
 from tests.reports.sample_month import CHINESE, FIRST_DAY, GPUS, days, week_use
 
 ENGLISH = Wording.of("en")
+FREE = GpuCost(name="T4", as_run_micros=0, always_on_micros=0, is_estimated=False)
 NEVER = WeekUse(busy=((Fraction(0),) * 24,) * 7)
 
 
@@ -32,7 +34,7 @@ def empty_charts():
     return [
         daily_cost_chart([], currency="CNY", words=ENGLISH),
         daily_cost_chart([DayCost(day=FIRST_DAY, phase_micros={})], currency="CNY", words=ENGLISH),
-        comparison_chart([], currency="CNY", words=ENGLISH),
+        comparison_chart([FREE], currency="CNY", words=ENGLISH),
         use_chart(NEVER, words=ENGLISH),
     ]
 
@@ -117,12 +119,19 @@ def test_the_alternative_of_use_names_the_busiest_hour():
 
 
 @pytest.mark.parametrize(
-    ("percent", "shade"), [(0, "no use"), (1, "up to 20%"), (20, "up to 20%"), (21, "up to 40%"), (100, "up to 100%")]
+    ("percent", "shade"),
+    [(0, "no use"), (1, "up to 20%"), (20, "up to 20%"), (21, "up to 40%"), (100, "up to 100%")],
 )
 def test_a_shade_is_named_by_the_most_it_stands_for(percent, shade):
-    monday = (Fraction(percent, 100), *(Fraction(0),) * 23)
+    monday = (Fraction(percent, 100), *(Fraction(1),) * 23)
     chart = use_chart(WeekUse(busy=(monday, *NEVER.busy[1:])), words=ENGLISH)
     assert chart.spec["data"]["values"][0] == {"day": "Mon", "hour": 0, "shade": shade}
+
+
+def test_little_use_has_shades_of_its_own():
+    monday = (Fraction(14, 100), Fraction(6, 100), *(Fraction(0),) * 22)
+    chart = use_chart(WeekUse(busy=(monday, *NEVER.busy[1:])), words=ENGLISH)
+    assert [value["shade"] for value in chart.spec["data"]["values"][:3]] == ["up to 15%", "up to 10%", "no use"]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +141,7 @@ def test_a_shade_is_named_by_the_most_it_stands_for(percent, shade):
         lambda: WeekUse(busy=((Fraction(11, 10),) * 24,) * 7),
         lambda: DayCost(day=FIRST_DAY, phase_micros={Phase.BUSY: -1}),
         lambda: GpuCost(name="T4", as_run_micros=-1, always_on_micros=1, is_estimated=False),
+        lambda: comparison_chart([], currency="CNY", words=ENGLISH),
         lambda: comparison_chart([GPUS[0], GPUS[0]], currency="CNY", words=ENGLISH),
     ],
 )
@@ -150,6 +160,15 @@ def test_a_chart_is_drawn_as_wide_as_asked_and_always_the_same(chart):
         assert " id=" not in svg  # two charts on a page cannot clash
         assert "NaN" not in svg
         assert draw(spec) == svg
+
+
+def test_specifications_give_vega_lite_nothing_to_complain_about(capfd):
+    for chart in (*charts(), *empty_charts()):
+        for spec in (chart.spec, narrow(chart.spec)):
+            vegalite_to_svg(spec, show_warnings=True)
+    assert capfd.readouterr() == ("", "")
+    vegalite_to_svg({**chart.spec, "encoding": {"nonsense": {"field": "day"}}}, show_warnings=True)
+    assert "nonsense" in "".join(capfd.readouterr())
 
 
 def test_only_colours_of_the_palette_are_drawn():

@@ -51,6 +51,16 @@ class Page(HTMLParser):
         return [attributes["id"] for _, attributes, _ in self.elements if "id" in attributes]
 
 
+def page_of(*tables):
+    section = Section(key="s", title="S", blocks=tables)
+    document = Document(title="Tables", subtitle="", zone=ZONE, sections=(section,))
+    return Page(render_html(document, ENGLISH, None))
+
+
+def table_of(rows, columns, cell="x"):
+    return Table(key="t", columns=(Column(heading="model"),) * columns, rows=((cell,) * columns,) * rows)
+
+
 @pytest.fixture(scope="module")
 def drawn():
     return render_html(sample_document(), ENGLISH, svg_renderer())
@@ -135,7 +145,8 @@ def test_a_page_without_charts_asks_for_nothing():
 
 def test_a_table_has_a_caption_headings_and_its_sums(drawn):
     page = Page(drawn)
-    assert page.texts("caption") == ["By phase", "按模型统计的费用", "Nothing"]
+    assert page.texts("span") == ["By phase", "按模型统计的费用", "Nothing"]
+    assert len(page.all("caption")) == 3
     scopes = [found["scope"] for found, _ in page.all("th")]
     assert scopes.count("col") == 5 + 5 + 1
     assert scopes.count("row") == 3 + 1 + len(FOREIGN_NAMES)
@@ -146,20 +157,17 @@ def test_a_table_has_a_caption_headings_and_its_sums(drawn):
 def test_numbers_are_set_right_and_long_text_may_be_broken():
     columns = (Column(heading="model"), Column(heading="what it needs"), Column(heading="cost", numeric=True))
     table = Table(key="t", columns=columns, rows=(("T4", "--dtype half, since it has no bfloat16", "9"),))
-    document = Document(title="One", subtitle="", zone=ZONE, sections=(Section(key="s", title="S", blocks=(table,)),))
-    page = Page(render_html(document, ENGLISH, None))
-    assert [found["class"] for found, _ in page.all("th", "td")] == ["short", "long", "number"] * 2
+    assert [found["class"] for found, _ in page_of(table).all("th", "td")] == ["short", "long", "number"] * 2
 
 
 def test_a_table_too_wide_for_paper_is_set_smaller():
-    def classes(count):
-        table = Table(key="t", columns=(Column(heading="model"),) * count, rows=(("x" * 20,) * count,))
-        section = Section(key="s", title="S", blocks=(table,))
-        document = Document(title="Wide", subtitle="", zone=ZONE, sections=(section,))
-        return [found.get("class") for found, _ in Page(render_html(document, ENGLISH, None)).all("table")]
+    assert [found.get("class") for found, _ in page_of(table_of(1, 4, "x" * 20)).all("table")] == [None]
+    assert [found.get("class") for found, _ in page_of(table_of(1, 5, "x" * 20)).all("table")] == ["crowded"]
 
-    assert classes(4) == [None]
-    assert classes(5) == ["crowded"]
+
+def test_a_long_table_scrolls_in_its_own_box():
+    assert "table" in [found.get("class") for found, _ in page_of(table_of(40, 1)).all("div")]
+    assert "table tall" in [found.get("class") for found, _ in page_of(table_of(41, 1)).all("div")]
 
 
 def test_the_page_says_its_language():

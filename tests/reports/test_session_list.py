@@ -71,7 +71,7 @@ def test_a_console_is_never_too_wide(monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     assert console_for(io.StringIO()).width == 120
     monkeypatch.delenv("FORCE_COLOR")
-    assert console_for(io.StringIO()).width == 100
+    assert console_for(io.StringIO()).width == 120
 
 
 def test_foreign_names_are_printed_as_they_are():

@@ -38,10 +38,10 @@ def comparison_chart(gpus: Sequence[GpuCost], *, currency: str, words: Wording) 
     """Return two bars for each GPU: as run, and always on. Those of estimated ones are pale and dashed.
 
     Raises:
-        ValueError: two GPUs have one name.
+        ValueError: there is none, or two have one name.
     """
-    if len({gpu.name for gpu in gpus}) < len(gpus):
-        raise ValueError("two GPUs of a comparison have the same name")
+    if not gpus or len({gpu.name for gpu in gpus}) < len(gpus):
+        raise ValueError("a comparison is of one GPU or more, each with its own name")
     return Chart(
         key=f"comparison-{currency.lower()}",
         title=words.say("Cost of the same work per GPU"),
@@ -52,7 +52,7 @@ def comparison_chart(gpus: Sequence[GpuCost], *, currency: str, words: Wording) 
 
 def _paired_bars(gpus: Sequence[GpuCost], currency: str, words: Wording) -> dict[str, Any]:
     kinds = [words.say("as run"), words.say("always on")]
-    widest = max((max(gpu.as_run_micros, gpu.always_on_micros) for gpu in gpus), default=0)
+    widest = max(max(gpu.as_run_micros, gpu.always_on_micros) for gpu in gpus)
     values = [
         {
             "gpu": "\n".join(_gpu_label(gpu, words)),

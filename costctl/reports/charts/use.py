@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _WEEKDAYS = 7
 _HOURS = 24
+_STEPS = len(SHADES) - 1
+_TOPS = tuple(Fraction(percent, 100) for percent in (5, 10, 25, 50, 100))
 _HOUR_AXIS = {
     "title": None,
     "domain": False,
@@ -51,9 +53,10 @@ def use_chart(use: WeekUse, *, words: Wording) -> Chart:
 
 def _heat_map(use: WeekUse, words: Wording) -> dict[str, Any]:
     weekdays = get_day_names("abbreviated", context="stand-alone", locale=words.locale)
-    shades = _shade_names(words)
+    top = _top(use)
+    shades = _shade_names(top, words)
     values = [
-        {"day": weekdays[day], "hour": hour, "shade": shades[_shade(share)]}
+        {"day": weekdays[day], "hour": hour, "shade": shades[_shade(share / top)]}
         for day, hours in enumerate(use.busy)
         for hour, share in enumerate(hours)
     ]
@@ -72,14 +75,19 @@ def _heat_map(use: WeekUse, words: Wording) -> dict[str, Any]:
     }
 
 
-def _shade(share: Fraction) -> int:
-    """Return the place of the shade: the first is for none, the others are for equal parts of the rest."""
-    return -(-share.numerator * (len(SHADES) - 1) // share.denominator)
+def _top(use: WeekUse) -> Fraction:
+    """Return the share that the darkest shade stands for, so that little use shows its pattern too."""
+    most = max(share for hours in use.busy for share in hours)
+    return next(top for top in _TOPS if most <= top)
 
 
-def _shade_names(words: Wording) -> list[str]:
-    steps = len(SHADES) - 1
-    bounds = [words.share(Fraction(step, steps), decimals=0) for step in range(1, steps + 1)]
+def _shade(part: Fraction) -> int:
+    """Return the place of the shade: the first is for none, the others are for equal parts of the top."""
+    return -(-part.numerator * _STEPS // part.denominator)
+
+
+def _shade_names(top: Fraction, words: Wording) -> list[str]:
+    bounds = [words.share(top * step / _STEPS, decimals=0) for step in range(1, _STEPS + 1)]
     return [words.say("no use"), *(words.say("up to {share}", share=bound) for bound in bounds)]
 
 
