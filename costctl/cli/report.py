@@ -70,7 +70,7 @@ def report(
     from costctl.wiring.report_forms import Form, message_of
     from costctl.wiring.reports import load_report
 
-    gc.disable()  # what a report is made of lives until it is written: looking for garbage in it takes a quarter of the time
+    gc.disable()  # all values of a report live until it is written; looking for garbage takes a quarter of the time
     now = datetime.now(UTC)
     period = read_period(**asked, now=now, zone=load_zone(zone_name))
     words = Wording.of(lang or language_of(os.environ))
