@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from costctl.cli.collector import collector_paused
+
 if TYPE_CHECKING:
     from costctl.reports.wording import Wording
     from costctl.wiring.report_forms import Form
@@ -41,6 +43,7 @@ Examples:
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
 @click.option("--send", is_flag=True, help="Send it to all targets of the configuration, instead of printing it.")
 @click.option("--send-to", metavar="NAME", multiple=True, help="Send it to this target; may be given more than once.")
+@collector_paused()
 def report(
     *,
     zone_name: str | None,

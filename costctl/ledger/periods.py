@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, Text, cast, func, select
 
 from costctl.ledger.schema import BatchRow, EngineRunRow, GpuMinuteRow, SessionRow, UsageHourRow
 from costctl.ledger.transactions import Transactions
@@ -21,29 +23,42 @@ class Periods(Transactions):
 
     def runs_between(self, since: datetime, until: datetime) -> list[RunFact]:
         """Return the engine runs of these sessions."""
-        names = ("session_id", "number", "engine", "model", "command", "started_at", "ready_at")
-        query = select(*(getattr(EngineRunRow, name) for name in names))
+        run = EngineRunRow
+        command = cast(run.command, Text)  # most have the same: each text is parsed once
+        query = select(run.session_id, run.number, run.engine, run.model, command, run.started_at, run.ready_at)
         with self._look() as connection:
-            rows = connection.execute(query.where(_of_sessions(EngineRunRow.session_id, since, until)))
-            return [
-                RunFact(
-                    session_id=session_id,
-                    number=number,
-                    engine=engine,
-                    model=model,
-                    command=tuple(command),
-                    start=None if ready_at is None else ready_at - started_at,
-                )
-                for session_id, number, engine, model, command, started_at, ready_at in rows
-            ]
+            rows = connection.execute(query.where(_of_sessions(run.session_id, since, until))).all()
+        return [
+            RunFact(
+                session_id=session_id,
+                number=number,
+                engine=engine,
+                model=model,
+                command=_words(command),
+                start=None if ready_at is None else ready_at - started_at,
+            )
+            for session_id, number, engine, model, command, started_at, ready_at in rows
+        ]
 
     def usage_between(self, since: datetime, until: datetime) -> list[UsageHour]:
         """Return what was asked in the hours that begin in the period."""
-        query: Select[tuple[object, ...]] = select(*UsageHourRow.__table__.columns)
-        inside = (UsageHourRow.hour_at >= since, UsageHourRow.hour_at < until)
+        use = UsageHourRow
+        query = select(
+            use.session_id, use.hour_at, use.model, use.requests, use.prompt_tokens, use.generation_tokens
+        ).where(_of_sessions(use.session_id, since, until), use.hour_at >= since, use.hour_at < until)
         with self._look() as connection:
-            rows = connection.execute(query.where(_of_sessions(UsageHourRow.session_id, since, until), *inside))
-            return [UsageHour(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+            rows = connection.execute(query).all()
+        return [
+            UsageHour(
+                session_id=session_id,
+                hour_at=hour_at,
+                model=model,
+                requests=requests,
+                prompt_tokens=prompt_tokens,
+                generation_tokens=generation_tokens,
+            )
+            for session_id, hour_at, model, requests, prompt_tokens, generation_tokens in rows
+        ]
 
     def batches_between(self, since: datetime, until: datetime) -> list[Batch]:
         """Return the batches of these sessions, in the order of their starts."""
@@ -80,6 +95,11 @@ class Periods(Transactions):
             )
             for gpu, minutes, utilisation, memory, power in rows
         ]
+
+
+@lru_cache(maxsize=64)
+def _words(command: str) -> tuple[str, ...]:
+    return tuple(json.loads(command))
 
 
 def _of_sessions(column: InstrumentedAttribute[int], since: datetime, until: datetime) -> ColumnElement[bool]:
