@@ -114,6 +114,11 @@ class Row:
         return to_micro_units(Fraction(self.as_run_micros * _MILLION, self.tokens))
 
     @property
+    def is_possible(self) -> bool:
+        """Whether the work can be done on this GPU at all, as far as is known."""
+        return self.on.verdict is not Verdict.TOO_LARGE
+
+    @property
     def is_overfull(self) -> bool:
         """Whether the work does not get done within the period."""
         return self.on.as_run is not None and self.on.as_run > self.period
@@ -159,7 +164,7 @@ class Comparison:
             if row.price
             and row.price.currency == currency
             and row.as_run_micros is not None
-            and row.on.verdict is not Verdict.TOO_LARGE
+            and row.is_possible
             and not row.is_overfull
         ]
         return min(fitting, key=lambda found: found[0], default=(0, None))[1]

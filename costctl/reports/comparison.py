@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from costctl.domain.comparison import per_year, share_less
-from costctl.domain.fit import GIB, Verdict, needed_flags
+from costctl.domain.fit import GIB, Verdict
 from costctl.domain.offers import Market
 from costctl.reports.assumptions import assumptions, remarks
 from costctl.reports.outline import Amount, Column, Count, Document, Length, Moment, Notes, Prose, Section, Share, Table
@@ -55,11 +55,11 @@ def verdict_text(on: OnGpu, words: Wording) -> str:
     """Return whether everything fits on a GPU."""
     match on.verdict:
         case Verdict.FITS:
-            return words.say("fits")
+            return words.say("yes")
         case Verdict.SHORTER:
-            return words.say("fits with less context")
+            return words.say("shorter")
         case Verdict.TOO_LARGE:
-            return words.say("does not fit")
+            return words.say("no")
         case None:
             return words.say("unknown")
 
@@ -88,7 +88,7 @@ def _costs(found: Comparison, words: Wording) -> Table:
     columns = (
         Column(heading=words.say("GPU")),
         Column(heading=words.say("market")),
-        Column(heading=words.say("fit")),
+        Column(heading=words.say("fits")),
         Column(heading=words.say("hours"), numeric=True),
         Column(heading=words.say("basis")),
         Column(heading=words.say("price"), numeric=True),
@@ -106,8 +106,7 @@ def _cost_cells(row: Row, words: Wording) -> tuple[Cell, ...]:
         on.gpu.name,
         market_text(row.market, words),
         verdict_text(on, words),
-        None if on.as_run is None else Length(on.as_run, "hours"),
-        basis_text(on, words),
+        *_hours(row, words),
         Amount(micros=row.price.micros_per_hour, currency=row.price.currency, per="h") if row.price else None,
         _amount(row, row.as_run_micros),
         _amount(row, row.always_on_micros),
@@ -116,7 +115,15 @@ def _cost_cells(row: Row, words: Wording) -> tuple[Cell, ...]:
     )
 
 
+def _hours(row: Row, words: Wording) -> tuple[Cell, Cell]:
+    if not row.is_possible:
+        return "", ""
+    return None if row.on.as_run is None else Length(row.on.as_run, "hours"), basis_text(row.on, words)
+
+
 def _amount(row: Row, micros: int | None) -> Amount | str:
+    if not row.is_possible:
+        return ""
     return "" if row.price is None or micros is None else Amount(micros=micros, currency=row.price.currency)
 
 
@@ -169,7 +176,7 @@ def _baseline(found: Comparison, words: Wording) -> Iterator[Table]:
         return
     label = words.say("baseline: {what}", what=_rented(held.row, words, always_on=held.baseline.is_always_on))
     rows: list[tuple[Cell, ...]] = [(label, *_in_period_and_year(held.row, held.micros), "")]
-    for row in found.rows:
+    for row in filter(lambda row: row.is_possible, found.rows):
         costs = _in_period_and_year(row, row.as_run_micros)
         rows.append((_rented(row, words, always_on=False), *costs, _share(found.less_than_baseline(row))))
     columns = (
@@ -187,12 +194,16 @@ def _rented(row: Row, words: Wording, *, always_on: bool) -> str:
 
 
 def _in_period_and_year(row: Row, micros: int | None) -> tuple[Cell, Cell]:
-    return _amount(row, micros), _amount(row, per_year(micros, row.period))
+    if row.price is None or micros is None:
+        return "", ""
+    year = per_year(micros, row.period)
+    currency = row.price.currency
+    return Amount(micros=micros, currency=currency), "" if year is None else Amount(micros=year, currency=currency)
 
 
 def _fits(found: Comparison, words: Wording) -> Iterator[Table]:
     rows = [
-        (on.gpu.name, part.load.model or "", *_memory_cells(part.fit, words), " ".join(needed_flags(on.gpu, part.fit)))
+        (on.gpu.name, part.load.model or "", *_memory_cells(part.fit, words))
         for on in found.gpus
         for part in on.parts
         if part.fit is not None
@@ -208,7 +219,6 @@ def _fits(found: Comparison, words: Wording) -> Iterator[Table]:
         Column(heading=words.say("of usable"), numeric=True),
         Column(heading=words.say("context"), numeric=True),
         Column(heading=words.say("at once"), numeric=True),
-        Column(heading=words.say("vLLM needs")),
     )
     title = words.say("Memory in GiB, with one request of the whole context")
     yield Table(key="memory", title=title, columns=columns, rows=tuple(rows))
