@@ -72,7 +72,7 @@ def _compared(*, month: str | None, zone_name: str | None, gpus: str | None, **a
     now = datetime.now(UTC)
     market, currency = asked.pop("market"), asked.pop("currency")
     wish = Wish(
-        gpus=tuple(name for name in (gpus or "").split(",") if name.strip()),
+        gpus=() if gpus is None else tuple(name for name in gpus.split(",") if name.strip()) or (gpus,),
         market=Market(market) if market else None,
         currency=currency and currency.upper(),
         **{name: asked.pop(name) for name in ("provider", "region", "baseline")},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from costctl.domain.offers import Market, Offer, Origin
@@ -164,7 +165,7 @@ def _context(command: Sequence[str]) -> int | None:
 
 def _after(command: Sequence[str], flag: str) -> str | None:
     """Return the word after `flag`, or joined to it by =; None if there is none."""
-    for word, following in zip(command, [*command[1:], ""], strict=True):
+    for word, following in zip_longest(command, command[1:], fillvalue=""):
         if word == flag and not following.startswith("-"):
             return following or None
         if word.startswith(f"{flag}="):

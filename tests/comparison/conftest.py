@@ -34,7 +34,12 @@ def offer():
 
     def make(**facts):
         usual = {"gpu": "T4", "gpu_count": 1, "market": Market.ON_DEMAND, "currency": "USD"}
-        usual |= {"micros_per_hour": 500_000, "origin": Origin.LIST, "provider": "aws", "since": NOW - timedelta(days=9)}
+        usual |= {
+            "micros_per_hour": 500_000,
+            "origin": Origin.LIST,
+            "provider": "aws",
+            "since": NOW - timedelta(days=9),
+        }
         return Offer(**(usual | facts))
 
     return make

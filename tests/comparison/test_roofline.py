@@ -66,9 +66,7 @@ traffics = st.builds(
 )
 
 
-@given(
-    traffic=traffics, model=st.sampled_from(BOOK.models), gpu=st.sampled_from(list(GPUS)), at_once=st.floats(1, 256)
-)
+@given(traffic=traffics, model=st.sampled_from(BOOK.models), gpu=st.sampled_from(list(GPUS)), at_once=st.floats(1, 256))
 def test_the_concurrency_behind_a_time_explains_it(traffic, model, gpu, at_once):
     roofline = Roofline(model=model, gpu=gpu)
     busy = timedelta(seconds=roofline.busy_seconds(traffic, at_once))
@@ -77,7 +75,9 @@ def test_the_concurrency_behind_a_time_explains_it(traffic, model, gpu, at_once)
     assert roofline.busy_seconds(traffic, found) == pytest.approx(busy.total_seconds(), rel=1e-6, abs=1e-5)
 
 
-@given(traffic=traffics, model=st.sampled_from(BOOK.models), gpu=st.sampled_from(list(GPUS)), seconds=st.floats(0.001, 1e7))
+@given(
+    traffic=traffics, model=st.sampled_from(BOOK.models), gpu=st.sampled_from(list(GPUS)), seconds=st.floats(0.001, 1e7)
+)
 def test_the_concurrency_stays_in_its_bounds(traffic, model, gpu, seconds):
     found = Roofline(model=model, gpu=gpu).concurrency_behind(traffic, timedelta(seconds=seconds), most=17)
     assert 1 <= found <= 17
