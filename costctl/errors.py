@@ -17,6 +17,7 @@ The tree, with exit codes::
     ├── EngineUnreadableError    1  the engine does not say how it is
     ├── GpuError                 1  the GPU's state cannot be read
     ├── InstanceActionError      1  the instance could not be stopped: it is still billed
+    ├── NotificationError        1  a message did not reach everybody that it was for
     └── MissingPieceError        1  a program or library that is not installed
 """
 
@@ -91,6 +92,10 @@ class GpuError(CostctlError):
 
 class InstanceActionError(CostctlError):
     """The instance could not be stopped, so it is still billed."""
+
+
+class NotificationError(CostctlError):
+    """A message did not reach everybody that it was for; says who, by name alone."""
 
 
 class MissingPieceError(CostctlError):

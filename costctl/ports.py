@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from costctl.domain.engines import Counters, ExitStatus, LaunchPlan
     from costctl.domain.gpus import GpuReading
+    from costctl.domain.messages import Message
     from costctl.domain.policy import Evidence
 
 
@@ -152,4 +153,12 @@ class InstanceAction(Protocol):
 
     async def perform(self) -> None:
         """Do it. Raises InstanceActionError: the instance is still billed."""
+        ...
+
+
+class Notifier(Protocol):
+    """Sends messages to people."""
+
+    def send(self, message: Message) -> None:
+        """Send it and wait until it is taken; blocking. Raises NotificationError."""
         ...

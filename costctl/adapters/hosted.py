@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-
 _ROUTER = "huggingface_"  # it passes the providers' own prices on
 
 

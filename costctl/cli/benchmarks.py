@@ -38,7 +38,7 @@ def import_(*, file: Path, gpu: str, gpu_count: int, model: str | None) -> None:
 @benchmarks.command("list", epilog="\b\nExamples:\n  costctl benchmarks list")
 def list_() -> None:
     """List the benchmarks, with the tokens that were written in a second."""
-    from costctl.reports.grid import console_for, print_table
+    from costctl.reports.printing import console_for, print_table
     from costctl.wiring import benchmarks as wiring
 
     headings = (">number", "<model", "GPU", ">at once", ">tokens/s", "measured", "source")

@@ -73,7 +73,7 @@ def show(
     if as_json:
         click.echo(bills.bill_json(found, zone), nl=False)
     else:
-        from costctl.reports.grid import console_for
+        from costctl.reports.printing import console_for
 
         bills.print_bill(found, console_for(), zone)
 
@@ -92,7 +92,7 @@ def rules(*, name: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(bills.rules_json(chosen), nl=False)
         return
-    from costctl.reports.grid import console_for
+    from costctl.reports.printing import console_for
 
     if name:
         bills.print_rule(chosen[0], console_for())

@@ -57,7 +57,7 @@ def compare(*, lang: str | None, as_json: bool, **asked: Any) -> None:
         click.echo(comparison_json(found), nl=False)
         return
     from costctl.reports.comparison import comparison_document
-    from costctl.reports.grid import console_for
+    from costctl.reports.printing import console_for
     from costctl.reports.terminal import print_document
 
     print_document(comparison_document(found, words), console_for(), words)
@@ -66,6 +66,7 @@ def compare(*, lang: str | None, as_json: bool, **asked: Any) -> None:
 def _compared(*, month: str | None, zone_name: str | None, gpus: str | None, **asked: Any) -> Comparison:
     from datetime import UTC, datetime
 
+    from costctl.domain.currencies import read_currency
     from costctl.domain.offers import Market
     from costctl.wiring.comparison import Wish, compare_period, compare_plan
 
@@ -74,7 +75,7 @@ def _compared(*, month: str | None, zone_name: str | None, gpus: str | None, **a
     wish = Wish(
         gpus=() if gpus is None else tuple(name for name in gpus.split(",") if name.strip()) or (gpus,),
         market=Market(market) if market else None,
-        currency=currency and currency.upper(),
+        currency=read_currency(currency) if currency else None,
         **{name: asked.pop(name) for name in ("provider", "region", "baseline")},
     )
     if month is None:

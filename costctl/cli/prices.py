@@ -185,15 +185,12 @@ def _wanted(
     max_price: str | None,
     **others: Any,
 ) -> Wanted:
-    from costctl.domain.currencies import is_currency
+    from costctl.domain.currencies import read_currency
     from costctl.domain.offers import Market
-    from costctl.errors import BadValueError
     from costctl.reports.offers import Wanted, most_to_pay
     from costctl.wiring import prices as book
 
-    currency = currency.upper() if currency else None
-    if currency and not is_currency(currency):
-        raise BadValueError(f"{currency!r} is not a currency in use: write its ISO 4217 code, like CNY or USD")
+    currency = read_currency(currency) if currency else None
     most = None
     if max_price is not None:
         most, currency = most_to_pay(max_price, currency)

@@ -65,7 +65,7 @@ def reconcile(
             reconciliations.reconciliation_json(compared, title=title, zone=zone, tolerance_percent=tolerance), nl=False
         )
     else:
-        from costctl.reports.grid import console_for
+        from costctl.reports.printing import console_for
 
         console = console_for()
         reconciliations.print_reconciliation(compared, console, title=title, zone=zone, tolerance_percent=tolerance)

@@ -9,7 +9,8 @@ import click
 
 if TYPE_CHECKING:
     from costctl.reports.wording import Wording
-    from costctl.wiring.reports import Form, Loaded
+    from costctl.wiring.report_forms import Form
+    from costctl.wiring.reports import Loaded
 
 _FORMS = ("text", "markdown", "html", "xlsx", "json", "csv")
 _SUFFIXES = {".txt": "text", ".md": "markdown", ".html": "html", ".xlsx": "xlsx", ".json": "json", ".csv": "csv"}
@@ -32,12 +33,25 @@ Examples:
 @click.option("--to", "until", metavar="DATE", help="To the end of this day, or to this time; else to now.")
 @click.option("--last", metavar="DURATION", help="Exactly so long before now, like 30d.")
 @click.option("--tz", "zone_name", metavar="ZONE", help="Time zone of its days; else as configured, or this machine's.")
+@click.option("--currency", metavar="CODE", help="All in this currency, by the [[rate]] tables of the configuration.")
 @click.option("--lang", type=click.Choice(["en", "zh"]), help="Language; else the one of the environment.")
 @click.option("--format", "form", type=click.Choice(_FORMS), help="Form; else by the name of the file, or text.")
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @click.option("--csv", "form", flag_value="csv", help="A row per session with all figures; --format csv.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
-def report(zone_name: str | None, lang: str | None, form: str | None, output: Path | None, **asked: Any) -> None:
+@click.option("--send", is_flag=True, help="Send it to all targets of the configuration, instead of printing it.")
+@click.option("--send-to", metavar="NAME", multiple=True, help="Send it to this target; may be given more than once.")
+def report(
+    *,
+    zone_name: str | None,
+    currency: str | None,
+    lang: str | None,
+    form: str | None,
+    output: Path | None,
+    send: bool,
+    send_to: tuple[str, ...],
+    **asked: Any,
+) -> None:
     """Print what a period cost, what its hours were, and what could have been saved.
 
     A session that spans the edge of the period counts with the part that is in it. The price is the one that each
@@ -47,16 +61,24 @@ def report(zone_name: str | None, lang: str | None, form: str | None, output: Pa
     import os  # commands import late, so that each starts fast
     from datetime import UTC, datetime
 
+    from costctl.domain.currencies import read_currency
     from costctl.reports.periods import read_period
     from costctl.reports.wording import Wording, language_of
     from costctl.wiring import load_zone
-    from costctl.wiring.reports import Form, load_report
+    from costctl.wiring.notifications import load_notifier
+    from costctl.wiring.report_forms import Form, message_of
+    from costctl.wiring.reports import load_report
 
     now = datetime.now(UTC)
     period = read_period(**asked, now=now, zone=load_zone(zone_name))
     words = Wording.of(lang or language_of(os.environ))
-    loaded = load_report(period, now=now)
-    _write(loaded, Form(form or _form_of(output)), words, output)
+    asked_form = Form(form or _form_of(output))
+    notifier = load_notifier(send_to) if send or send_to else None
+    loaded = load_report(period, now=now, currency=read_currency(currency) if currency else None)
+    if notifier:
+        notifier.send(message_of(loaded, words))
+    if output or not notifier:
+        _write(loaded, asked_form, words, output)
 
 
 def _form_of(output: Path | None) -> str:
@@ -68,7 +90,7 @@ def _form_of(output: Path | None) -> str:
 
 
 def _write(loaded: Loaded, form: Form, words: Wording, output: Path | None) -> None:
-    from costctl.wiring.reports import Form, print_report, write_report, written
+    from costctl.wiring.report_forms import Form, print_report, write_report, written
 
     if output is not None:
         write_report(loaded, form, words, output)

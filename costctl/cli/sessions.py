@@ -39,6 +39,6 @@ def sessions(*, since: str | None, limit: int, zone_name: str | None, as_json: b
         click.echo(documents.sessions_json(found), nl=False)
     else:
         from costctl.reports import session_list
-        from costctl.reports.grid import console_for
+        from costctl.reports.printing import console_for
 
         session_list.print_sessions(found, console_for(), zone)

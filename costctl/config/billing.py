@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from costctl.config.tables import read_toml
+from costctl.config.tables import placed, read_toml
 from costctl.config.zones import named_zone
-from costctl.domain.money import Rounding, parse_currency, parse_micros
+from costctl.domain.currencies import read_currency
+from costctl.domain.money import Rounding, parse_micros
 from costctl.domain.rules import EXACT, BillingRule, Evidence
 from costctl.domain.standing import StandingCharge, When
 from costctl.errors import BadValueError
 from costctl.resources import folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from costctl.config.tables import Table, TomlFile
 
@@ -59,7 +59,7 @@ def _shipped() -> dict[str, BillingRule]:
 
 
 def _rule(name: str, table: Table, base: BillingRule, changed_at: str = "") -> BillingRule:
-    with _placed(table):
+    with placed(table):
         rule = replace(
             base,
             name=name,
@@ -81,17 +81,6 @@ def _rule(name: str, table: Table, base: BillingRule, changed_at: str = "") -> B
     return rule
 
 
-@contextmanager
-def _placed(table: Table) -> Iterator[None]:
-    """Say where the table stands if its keys do not go together; a single key names its own place."""
-    try:
-        yield
-    except BadValueError as error:
-        if str(error).startswith(str(table.file.path)):
-            raise
-        raise BadValueError(f"{table.place}: {error}") from None
-
-
 def _evidence(table: Table, base: Evidence, changed_at: str) -> Evidence:
     return Evidence(
         title=table.take("title", _text, base.title),
@@ -105,11 +94,11 @@ def _evidence(table: Table, base: Evidence, changed_at: str) -> Evidence:
 
 
 def _standing(table: Table) -> StandingCharge:
-    with _placed(table):
+    with placed(table):
         charge = StandingCharge(
             name=table.require("name", _text),
             micros_per_month=table.require("amount-per-month", _micros),
-            currency=table.require("currency", lambda value: parse_currency(_text(value))),
+            currency=table.require("currency", lambda value: read_currency(_text(value))),
             begins=table.take("from", _day, None),
             ends=table.take("until", _day, None),
             when=table.take("while", _when, When.ALWAYS),

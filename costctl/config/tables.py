@@ -6,6 +6,7 @@ import difflib
 import re
 import tomllib
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,10 +53,10 @@ class TomlFile:
             BadValueError: it is something else.
         """
         rows = self.content.get(key, [])
-        if not isinstance(rows, list):
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise BadValueError(f"{self.place(key)}: write it as [[{key}]], once for each")
         for number, row in enumerate(rows):
-            yield Table(self, (key, number), _mapping(row, self, (key, number)))
+            yield Table(self, (key, number), row)
 
 
 @dataclass(slots=True)
@@ -117,6 +118,17 @@ class Table:
             return read(self.content[key])
         except BadValueError as error:
             raise BadValueError(f"{self.file.place(*self.keys, key)}: {error}") from None
+
+
+@contextmanager
+def placed(table: Table) -> Iterator[None]:
+    """Say where `table` stands if its keys do not go together; a single key names its own place."""
+    try:
+        yield
+    except BadValueError as error:
+        if str(error).startswith(str(table.file.path)):
+            raise
+        raise BadValueError(f"{table.place}: {error}") from None
 
 
 def read_toml(path: Path) -> TomlFile:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from costctl.errors import BadValueError
+
 # ISO 4217, those in use as money (no metals, funds or test codes).
 _LIST = """
 AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLP CNY
@@ -24,6 +26,18 @@ _UNITS_PER_DOLLAR = {
 def is_currency(code: str) -> bool:
     """Return whether `code` is a currency that people pay in."""
     return code in _CODES
+
+
+def read_currency(text: str) -> str:
+    """Return the code of the currency that `text` names.
+
+    Raises:
+        BadValueError: it names none in use.
+    """
+    code = text.strip().upper()
+    if not is_currency(code):
+        raise BadValueError(f"{text!r} is not a currency in use: write its ISO 4217 code, like CNY or USD")
+    return code
 
 
 def units_per_dollar(code: str) -> int:

@@ -14,15 +14,13 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from costctl.domain.model_names import read_model_name
+from costctl.domain.model_names import ModelName, read_model_name
 from costctl.domain.money import MICRO, to_micro_units
 from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import date
-
-    from costctl.domain.model_names import ModelName
 
     # From micro-units of one currency to those of another; None without a rate.
     Convert = Callable[[int, str, str], int | None]
@@ -52,9 +50,8 @@ class HostedPrice:
 
     def cost(self, prompt_tokens: int, generated_tokens: int) -> int:
         """Return the micro-dollars that these tokens cost, rounded once."""
-        return to_micro_units(
-            Fraction(prompt_tokens * self.input_micros + generated_tokens * self.output_micros, MICRO)
-        )
+        exact = prompt_tokens * self.input_micros + generated_tokens * self.output_micros
+        return to_micro_units(Fraction(exact, MICRO))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,6 +141,7 @@ class HostedPrices:
         prices = defaultdict(list)
         for price in self.prices:
             prices[read_model_name(price.model)].append(price)
+        prices.pop(ModelName(()), None)  # names that say nothing are not names of the same model
         return dict(prices)
 
 

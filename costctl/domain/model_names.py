@@ -16,7 +16,7 @@ _GGUF_BITS = re.compile(r"[-.]i?q\d\w*")  # q4_k_m
 _POINT = re.compile(r"(?<=\d)[p:](?=\d)|(?<=\d)-(?=\d(?:-|$))")  # llama-v3p1, v0:2, llama3-1: all mean a point
 _GAP = re.compile(r"[-_\s:@]+|\.(?!\d)|(?<!\d)\.")
 _SERVED_HOW = re.compile(
-    r"meta|instruct|it|chat|base|hf|maas|turbo|fast|instant|lite|versatile|dynamic|static|block"
+    r"meta|instruct|it|chat|base|hf|maas|turbo|fast|instant|versatile|dynamic|static|block"
     r"|awq|gptq|gguf|exl2|bnb|nf4|hqq|autoround|marlin|quantized"
     r"|(mx|nv)?fp\d+|bf16|int\d|w\d+a\d+|[48]bit|\d+g|\d{1,3}k|4096|8192|32768"
 )

@@ -15,6 +15,7 @@ from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import tzinfo
     from zoneinfo import ZoneInfo
 
 _DAY = timedelta(days=1)
@@ -81,7 +82,7 @@ class Period:
             local, begin = local + _DAY, end
 
 
-def midnight(day: date, zone: ZoneInfo) -> datetime:
+def midnight(day: date, zone: tzinfo) -> datetime:
     """Return where `day` begins in `zone`, in UTC."""
     # Of a midnight that comes twice this is the first, of one that is skipped the instant of the skip.
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from costctl.domain.money import share
+from costctl.domain.periods import midnight
 from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
@@ -99,12 +100,12 @@ def _merged(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
 def _months(begin: datetime, end: datetime, zone: tzinfo) -> Iterator[Stretch]:
     local = begin.astimezone(zone)
     year, number = local.year, local.month
-    while (first := datetime(year, number, 1, tzinfo=zone).astimezone(UTC)) < end:
+    while (first := midnight(date(year, number, 1), zone)) < end:
         year, number = year + number // _MONTHS, number % _MONTHS + 1
-        yield first, datetime(year, number, 1, tzinfo=zone).astimezone(UTC)
+        yield first, midnight(date(year, number, 1), zone)
 
 
 def _instant(day: date | datetime, zone: tzinfo) -> datetime:
     if isinstance(day, datetime):
         return day.astimezone(UTC)
-    return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
+    return midnight(day, zone)

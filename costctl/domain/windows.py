@@ -123,10 +123,10 @@ def window_studies(
 ) -> list[WindowStudy]:
     """Return the study of each currency's gaps, in the order of the currencies.
 
-    The reference is the ski-rental rule: stop once the idle time has cost as much as a cold start. No rule that does
-    not know the future does better in the worst case: never more than twice the cost of hindsight (Karlin, Manasse,
-    Rudolph, Sleator: Competitive snoopy caching, Algorithmica 3, 1988). A start is billed at the same hourly price,
-    so this window is as long as a cold start; it counts money only, not the waiting.
+    The reference is the ski-rental rule: stop once the idle time has cost as much as a cold start. In the worst case it
+    costs twice what hindsight would, and no window set beforehand does better (Karlin, Manasse, Rudolph, Sleator:
+    Competitive snoopy caching, Algorithmica 3, 1988). A start is billed at the same hourly price, so this window is as
+    long as a cold start; it counts money only, not the waiting.
 
     Args:
         gaps: idle times at known prices.

@@ -10,8 +10,8 @@ from costctl.domain.billing import apportion
 from costctl.domain.durations import format_duration
 from costctl.domain.money import format_amount
 from costctl.domain.sessions import Phase
-from costctl.reports.grid import print_table
 from costctl.reports.names import gpu_name
+from costctl.reports.printing import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -13,10 +13,10 @@ from costctl.reports.outline import Amount, Column, Count, Length, Moment, Prose
 from costctl.reports.summary import MILLION, cost_columns, part_of, per
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from costctl.reports.figures import Part, Report, SessionFigure, Usage
+    from costctl.reports.figures import BatchFigure, Part, Report, SessionFigure, Usage
     from costctl.reports.outline import Block, Cell
     from costctl.reports.wording import Wording
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MANY_DAYS = 62
 """Longer periods are told by month."""
+MOST_BATCHES = 30
+"""Of more names the costliest are told one by one."""
 
 
 def days_section(report: Report, words: Wording, charts: Iterable[Block] = ()) -> Section:
@@ -191,30 +193,41 @@ def gpu_section(report: Report, words: Wording) -> Section | None:
 
 
 def _batch_table(report: Report, words: Wording) -> Table:
-    rows = tuple(
-        (
-            batch.name,
-            Moment(batch.started_at),
-            Length(batch.length, "minutes"),
-            Count(batch.requests),
-            Count(batch.failed_requests),
-            Count(batch.prompt_tokens + batch.generation_tokens),
-            None
-            if batch.currency is None or batch.cost_micros is None
-            else Amount(micros=batch.cost_micros, currency=batch.currency),
-        )
-        for batch in sorted(report.batches, key=lambda batch: batch.started_at)
-    )
+    by_name: defaultdict[tuple[str, str | None], list[BatchFigure]] = defaultdict(list)
+    for batch in report.batches:
+        by_name[batch.name, batch.currency].append(batch)
+    names = sorted(by_name, key=lambda name: _batch_cost(by_name[name]), reverse=True)
+    rows = [_batch_row(name, by_name[name, currency], currency) for name, currency in names[:MOST_BATCHES]]
+    for currency in sorted({currency or "" for _, currency in names[MOST_BATCHES:]}):
+        rest = [name for name in names[MOST_BATCHES:] if (name[1] or "") == currency]
+        others = words.count("{number} other", "{number} others", len(rest))
+        rows.append(_batch_row(others, [batch for name in rest for batch in by_name[name]], currency or None))
     columns = (
         Column(heading=words.say("batch"), shrinks=True),
-        Column(heading=words.say("started")),
+        Column(heading=words.say("runs"), numeric=True),
         Column(heading=words.say("minutes"), numeric=True),
         Column(heading=words.say("requests"), numeric=True),
         Column(heading=words.say("failed"), numeric=True),
         Column(heading=words.say("tokens"), numeric=True),
         Column(heading=words.say("cost"), numeric=True),
     )
-    return Table(key="batch-list", columns=columns, rows=rows, title=words.say("Each batch"))
+    return Table(key="batch-list", columns=columns, rows=tuple(rows), title=words.say("Each batch"))
+
+
+def _batch_row(name: str, batches: Sequence[BatchFigure], currency: str | None) -> tuple[Cell, ...]:
+    return (
+        name,
+        Count(len(batches)),
+        Length(sum((batch.length for batch in batches), NOTHING), "minutes"),
+        Count(sum(batch.requests for batch in batches)),
+        Count(sum(batch.failed_requests for batch in batches)),
+        Count(sum(batch.prompt_tokens + batch.generation_tokens for batch in batches)),
+        Amount(micros=_batch_cost(batches), currency=currency) if currency else None,
+    )
+
+
+def _batch_cost(batches: Iterable[BatchFigure]) -> int:
+    return sum(batch.cost_micros or 0 for batch in batches)
 
 
 def _costs(report: Report, part: Part | None) -> Iterator[Amount]:

@@ -47,9 +47,11 @@ def formatted(table: Table, words: Wording, zone: ZoneInfo) -> FormattedTable:
 
 def value_text(value: Cell, words: Wording, zone: ZoneInfo) -> str:
     """Return the text of a value that stands alone, with its unit."""
+    if isinstance(value, Length) and value.unit == "hours":
+        return words.say("{hours} h", hours=_text(value, words, zone))
     if isinstance(value, Length):
         return words.length(value.value)
-    return _text(_with_decimals([value], words)[0], words, zone)
+    return _text(with_decimals([value], words)[0], words, zone)
 
 
 def printable(text: str) -> str:
@@ -60,7 +62,7 @@ def printable(text: str) -> str:
 
 
 def _texts(column: Column, cells: Sequence[Cell], words: Wording, zone: ZoneInfo) -> list[str]:
-    *rows, total = _with_decimals(cells, words)
+    *rows, total = with_decimals(cells, words)
     rows = list(_adding_up(rows)) if column.adds_up else rows
     texts = [_text(cell, words, zone, bare=column.names_unit) for cell in rows]
     return [*texts, "" if total is None else _text(total, words, zone, bare=column.names_unit)]
@@ -99,7 +101,7 @@ def _is_sum(cell: Cell) -> TypeGuard[Amount]:
     return isinstance(cell, Amount) and cell.per is None and cell.decimals is None
 
 
-def _with_decimals(cells: Sequence[Cell], words: Wording) -> list[Cell]:
+def with_decimals(cells: Sequence[Cell], words: Wording) -> list[Cell]:
     """Return the cells with sums as exact as the largest of their currency needs."""
     largest: Counter[str] = Counter()
     for cell in filter(_is_sum, cells):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from costctl.domain.sessions import Instance
     from costctl.domain.standing import StandingCharge
     from costctl.ledger.values import GpuUse, RunFact
+    from costctl.reports.hours import WeekHour
 
     K = TypeVar("K")
 
@@ -165,8 +166,10 @@ class Report:
     batches: tuple[BatchFigure, ...] = ()
     runs: tuple[RunFact, ...] = ()
     gpu_use: tuple[GpuUse, ...] = ()
-    busy_hours: Mapping[tuple[int, int], timedelta] = field(default_factory=dict)
-    """Busy time by weekday (Monday is 0) and hour of the local day."""
+    busy_hours: Mapping[WeekHour, timedelta] = field(default_factory=dict)
+    """Busy time of all machines by weekday and hour of the local day."""
+    clock_hours: Mapping[WeekHour, timedelta] = field(default_factory=dict)
+    """All time of the period by the same, as far as it has gone."""
     standing: tuple[StandingFigure, ...] = ()
     """In no total of the sessions."""
 

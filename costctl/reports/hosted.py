@@ -21,10 +21,8 @@ def hosted_section(found: Sequence[BreakEven], words: Wording) -> Section | None
     """Return each model's use beside the cheapest hosted offers; None if no model was used."""
     if not found:
         return None
-    blocks: list[Block] = [_uses(found, words)]
-    if any(result.offers for result in found):
-        blocks.append(_offers(found, words))
-    blocks.append(Notes(tuple(_notes(found, words))))
+    offers = [_offers(number, result, words) for number, result in enumerate(found, 1) if result.offers]
+    blocks: list[Block] = [_uses(found, words), *offers, Notes(tuple(_notes(found, words)))]
     return Section(key="hosted", title=words.say("Beside hosted APIs"), blocks=tuple(blocks))
 
 
@@ -89,36 +87,38 @@ def _use_row(result: BreakEven) -> tuple[Cell, ...]:
     )
 
 
-def _offers(found: Sequence[BreakEven], words: Wording) -> Table:
+def _offers(number: int, result: BreakEven, words: Wording) -> Table:
     columns = (
-        Column(heading=words.say("model"), shrinks=True),
         Column(heading=words.say("hosted by")),
         Column(heading=words.say("as"), shrinks=True),
-        Column(heading=words.say("price of")),
-        Column(heading=words.say("{currency}/M in", currency=CURRENCY), numeric=True),
-        Column(heading=words.say("{currency}/M out", currency=CURRENCY), numeric=True),
+        Column(heading=words.say("dated")),
+        Column(heading=words.say("{currency}/M in", currency=CURRENCY), numeric=True, names_unit=True),
+        Column(heading=words.say("{currency}/M out", currency=CURRENCY), numeric=True, names_unit=True),
         Column(heading=words.say("would cost"), numeric=True),
         Column(heading=words.say("GPU saves"), numeric=True),
         Column(heading=words.say("breaks even at"), numeric=True),
     )
-    rows = tuple(_offer_row(result, cost, words) for result in found for cost in result.offers)
-    return Table(key="hosted", columns=columns, rows=rows)
+    title = words.say("{model}: beside another model of similar size", model=result.use.model)
+    return Table(
+        key=f"hosted-{number}",
+        columns=columns,
+        rows=tuple(_offer_row(result.use.currency, cost, words) for cost in result.offers),
+        title=title if result.is_stand_in else result.use.model,
+    )
 
 
-def _offer_row(result: BreakEven, cost: HostedCost, words: Wording) -> tuple[Cell, ...]:
-    use, price = result.use, cost.price
-    hosted = words.say("other model: {model}", model=price.model) if result.is_stand_in else price.model
+def _offer_row(currency: str, cost: HostedCost, words: Wording) -> tuple[Cell, ...]:
+    price = cost.price
     return (
-        use.model,
         price.provider,
-        hosted,
-        f"{price.dated:%Y-%m-%d}" if price.dated else words.say("unknown"),
-        format_amount(price.input_micros),
-        format_amount(price.output_micros),
+        price.model,
+        f"{price.dated:%Y-%m-%d}" if price.dated else None,
+        Amount(micros=price.input_micros, currency=CURRENCY, per="M"),
+        Amount(micros=price.output_micros, currency=CURRENCY, per="M"),
         Amount(micros=cost.dollar_micros, currency=CURRENCY)
         if cost.converted_micros is None
-        else Amount(micros=cost.converted_micros, currency=use.currency),
-        None if cost.saved_micros is None else Amount(micros=cost.saved_micros, currency=use.currency),
+        else Amount(micros=cost.converted_micros, currency=currency),
+        None if cost.saved_micros is None else Amount(micros=cost.saved_micros, currency=currency),
         _break_even(cost, words),
     )
 
@@ -134,8 +134,8 @@ def _break_even(cost: HostedCost, words: Wording) -> Cell:
 def _notes(found: Sequence[BreakEven], words: Wording) -> Iterator[str]:
     if any(cost.break_even is not None for result in found for cost in result.offers):
         yield words.say(
-            "The GPU breaks even at the busy share of its billed time that makes it as cheap as the hosted tokens, with "
-            "the throughput of this period. Never: not even if it were always busy. An engine that answers more "
+            "The GPU breaks even at the busy share of its billed time that makes it as cheap as the hosted tokens, "
+            "with the throughput of this period. Never: not even if it were always busy. An engine that answers more "
             "requests at a time has a higher throughput, and breaks even earlier."
         )
     for result in found:

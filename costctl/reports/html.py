@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from rich.cells import cell_len
 
 from costctl import __version__, resources
 from costctl.reports.cells import formatted, printable, value_text
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     RenderSvg = Callable[[Mapping[str, Any]], str]
 
 _LANGUAGE_TAGS = {"en": "en", "zh": "zh-Hans"}
-_LONGEST_UNBROKEN = 24
+_MOST_ROWS = 40
+_LONGEST_UNBROKEN = 24  # in letters, as are the next two; Chinese ones count twice
 _WIDTH_OF_PAPER = 110
-_GAP = 3
+_GAP = 3  # between columns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +38,8 @@ class _TableView:
     footer: tuple[str, ...]
     settings: list[str]
     """How each column is set: a number, or text that is short enough for one line, or long."""
+    is_tall: bool
+    """Whether it would push all else off a screen."""
     is_crowded: bool
     """Whether it only fits on paper if every column may be broken."""
 
@@ -47,9 +51,10 @@ def render_html(document: Document, words: Wording, svg: RenderSvg | None) -> st
         document=document,
         language=_LANGUAGE_TAGS[words.language],
         contents=words.say("Contents"),
+        nothing=words.say("none"),
         remarks=_remarks(document, words, draws_charts=svg is not None),
-        kind=_kind,
         palette=palette,
+        kind=_kind,
         table_view=partial(_table_view, words=words, zone=document.zone),
         text=partial(value_text, words=words, zone=document.zone),
         drawings=partial(_drawings, svg=svg),
@@ -97,10 +102,16 @@ def _drawings(spec: Mapping[str, Any], *, svg: RenderSvg | None) -> dict[str, Ma
 def _table_view(table: Table, *, words: Wording, zone: ZoneInfo) -> _TableView:
     texts = formatted(table, words, zone)
     headings = tuple(column.heading for column in table.columns)
-    longest = [max(map(len, column)) for column in zip(texts.footer or headings, *texts.rows, strict=True)]
+    longest = [max(map(cell_len, column)) for column in zip(headings, *texts.rows, strict=True)]
     settings = [_setting(column, length) for column, length in zip(table.columns, longest, strict=True)]
     width = sum(min(length, _LONGEST_UNBROKEN) + _GAP for length in longest)
-    return _TableView(rows=texts.rows, footer=texts.footer, settings=settings, is_crowded=width > _WIDTH_OF_PAPER)
+    return _TableView(
+        rows=texts.rows,
+        footer=texts.footer,
+        settings=settings,
+        is_tall=len(texts.rows) > _MOST_ROWS,
+        is_crowded=width > _WIDTH_OF_PAPER,
+    )
 
 
 def _setting(column: Column, longest: int) -> str:

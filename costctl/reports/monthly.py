@@ -9,25 +9,33 @@ from costctl.reports.breakdowns import batches_section, days_section, ends_secti
 from costctl.reports.forecast import forecast_section
 from costctl.reports.hosted import hosted_section
 from costctl.reports.outline import Amount, Column, Document, Prose, Section, Table
+from costctl.reports.rates import rates_section
 from costctl.reports.session_table import sessions_section
 from costctl.reports.summary import phases_section, summary_section
 from costctl.reports.tails import tails_section
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from costctl.reports.figures import Report
+    from costctl.reports.outline import Chart
     from costctl.reports.studies import Studies
     from costctl.reports.wording import Wording
 
 
 def report_document(
-    report: Report, studies: Studies, words: Wording, *, limit: int | None = None, newest: datetime | None = None
+    report: Report,
+    studies: Studies,
+    words: Wording,
+    *,
+    limit: int | None = None,
+    charts: Iterable[Chart] = (),
+    newest: datetime | None = None,
 ) -> Document:
     """Return the report as a document, with at most `limit` sessions; of an empty one, when the `newest` began."""
     period = report.period
-    sections = _sections(report, studies, words, limit) if report.rows else _empty(report, words, newest)
+    sections = _sections(report, studies, words, limit, charts) if report.rows else _empty(report, words, newest)
     return Document(
         title=words.say("GPU cost, {period}", period=period.label),
         subtitle=words.say("times in {zone}", zone=period.zone),
@@ -36,11 +44,13 @@ def report_document(
     )
 
 
-def _sections(report: Report, studies: Studies, words: Wording, limit: int | None) -> Iterator[Section | None]:
+def _sections(
+    report: Report, studies: Studies, words: Wording, limit: int | None, charts: Iterable[Chart]
+) -> Iterator[Section | None]:
     yield summary_section(report, words)
     yield phases_section(report, words)
     yield forecast_section(studies.months, words)
-    yield days_section(report, words)
+    yield days_section(report, words, charts)
     yield sessions_section(report, words, limit)
     yield models_section(report, words)
     yield batches_section(report, words)
@@ -49,6 +59,7 @@ def _sections(report: Report, studies: Studies, words: Wording, limit: int | Non
     yield hosted_section(studies.hosted, words)
     yield gpu_section(report, words)
     yield standing_section(report, words)
+    yield rates_section(studies.rates, words)
 
 
 def standing_section(report: Report, words: Wording) -> Section | None:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from costctl.domain.sessions import EndReason, Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from costctl.domain.sessions import Instance
     from costctl.reports.wording import Wording
 
 
-def phase_name(phase: Phase, words: Wording) -> str:
-    """Return what a phase is called."""
+def phase_names(words: Wording) -> Mapping[Phase, str]:
+    """Return what every phase is called."""
     return {
         Phase.STARTING: words.say("starting"),
         Phase.BUSY: words.say("busy"),
@@ -21,13 +23,13 @@ def phase_name(phase: Phase, words: Wording) -> str:
         Phase.OFF: words.say("off"),
         Phase.STOPPING: words.say("stopping"),
         Phase.UNKNOWN: words.say("unknown"),
-    }[phase]
+    }
 
 
 def reason_name(reason: EndReason | None, words: Wording) -> str:
-    """Return why a session ended; None is that it has not."""
+    """Return why a session ended; None is that it has not, or not in the period."""
     return {
-        None: words.say("open"),
+        None: words.say("went on"),
         EndReason.IDLE: words.say("idle"),
         EndReason.STOPPED: words.say("stopped"),
         EndReason.LOST: words.say("lost"),

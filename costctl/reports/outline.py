@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
     from zoneinfo import ZoneInfo
 
-MomentForm = Literal["day", "minute", "second"]
+MomentForm = Literal["day", "short", "minute", "second"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +73,8 @@ class Column:
     adds_up: bool = False
     shrinks: bool = False
     """Whether its texts may be cut where there is no room: only if they can still be understood."""
+    spare: bool = False
+    """Whether it may be left out where there is no room; the last of them goes first."""
     names_unit: bool = False
     """Whether the heading says the currency (and per what), so that the cells need not."""
 

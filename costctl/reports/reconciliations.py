@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from costctl.domain.durations import format_duration
 from costctl.domain.money import format_amount
 from costctl.domain.sessions import EndReason
-from costctl.reports.grid import print_table
+from costctl.reports.printing import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from costctl.domain.money import MICRO, format_amount
-from costctl.reports.grid import print_table
 from costctl.reports.names import gpu_name
+from costctl.reports.printing import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from costctl.reports.figures import Report, SessionFigure
-    from costctl.reports.outline import Block, Cell
+    from costctl.reports.outline import Block, Cell, MomentForm
     from costctl.reports.wording import Wording
 
 _SHOWN = (Phase.STARTING, Phase.BUSY, Phase.IDLE)
+_DAYS_OF_A_YEAR = 366
 _OTHERS = tuple(phase for phase in Phase if phase not in _SHOWN)
 
 
@@ -47,10 +48,10 @@ def _table(report: Report, shown: Sequence[SessionFigure], words: Wording) -> Ta
         Column(heading=words.say("GPU"), shrinks=True),
         Column(heading=words.say("price"), numeric=True),
         *cost_columns(report, words),
-        Column(heading=words.say("starting"), numeric=True),
-        Column(heading=words.say("busy"), numeric=True),
-        Column(heading=words.say("idle"), numeric=True),
-        Column(heading=words.say("other"), numeric=True),
+        Column(heading=words.say("starting"), numeric=True, spare=True),
+        Column(heading=words.say("busy"), numeric=True, spare=True),
+        Column(heading=words.say("idle"), numeric=True, spare=True),
+        Column(heading=words.say("other"), numeric=True, spare=True),
         Column(heading=words.say("end")),
     )
     rows = [_row(report, row, words) for row in shown]
@@ -60,9 +61,10 @@ def _table(report: Report, shown: Sequence[SessionFigure], words: Wording) -> Ta
 
 
 def _row(report: Report, row: SessionFigure, words: Wording) -> tuple[Cell, ...]:
+    form: MomentForm = "minute" if len(report.period.days) > _DAYS_OF_A_YEAR else "short"
     return (
-        Moment(row.started_at),
-        Moment(row.ended_at),
+        Moment(row.started_at, form),
+        Moment(row.ended_at, form),
         Length(row.length, "minutes"),
         gpu_name(row.instance),
         Amount(micros=row.price.micros_per_hour, currency=row.price.currency, per="h") if row.price else None,
@@ -73,7 +75,10 @@ def _row(report: Report, row: SessionFigure, words: Wording) -> tuple[Cell, ...]
 
 
 def _end(row: SessionFigure, words: Wording) -> str:
-    end = ">" if row.went_on_after else reason_name(row.end_reason, words)
+    if row.is_open:
+        end = words.say("open")
+    else:
+        end = ">" if row.went_on_after else reason_name(row.end_reason, words)
     return f"< {end}" if row.began_before else end
 
 

@@ -17,14 +17,17 @@ from costctl.domain.windows import GapEnd, IdleGap
 from costctl.reports.figures import NOTHING
 from costctl.reports.forecast import forecast_object
 from costctl.reports.hosted import hosted_object
+from costctl.reports.rates import rates_object
 from costctl.reports.tails import tails_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import date, datetime
 
     from costctl.domain.hosted import BreakEven
+    from costctl.domain.money import Price
     from costctl.domain.periods import Day, Period
+    from costctl.domain.rates import RateUse
     from costctl.domain.sessions import PhaseSpan, Session
     from costctl.domain.windows import WindowStudy
     from costctl.reports.figures import Report
@@ -40,6 +43,7 @@ class Studies:
     windows: Sequence[WindowStudy] = ()
     hosted: Sequence[BreakEven] = ()
     months: Sequence[MonthToDate] = ()
+    rates: Sequence[RateUse] = ()
 
 
 def studies_object(studies: Studies) -> dict[str, Any]:
@@ -48,13 +52,17 @@ def studies_object(studies: Studies) -> dict[str, Any]:
         "idle_tails": tails_object(studies.windows),
         "hosted": hosted_object(studies.hosted),
         "forecast": forecast_object(studies.months),
+        "rates": rates_object(studies.rates),
     }
 
 
-def idle_gaps(sessions: Iterable[Session], period: Period) -> Iterator[IdleGap]:
+def idle_gaps(
+    sessions: Iterable[Session], period: Period, price_of: Callable[[Session], Price | None]
+) -> Iterator[IdleGap]:
     """Yield the idle times of sessions of known price, as far as they lie in the period."""
     for session in sessions:
-        if session.price is None:
+        price = price_of(session)
+        if price is None:
             continue
         spans = list(session.spans(period.started_at, period.ended_at))
         for span, following in zip(spans, chain(spans[1:], [None]), strict=True):
@@ -63,7 +71,7 @@ def idle_gaps(sessions: Iterable[Session], period: Period) -> Iterator[IdleGap]:
                     session_id=session.id,
                     started_at=span.started_at,
                     length=span.length,
-                    price=session.price,
+                    price=price,
                     end=_gap_end(session, following, period),
                 )
 

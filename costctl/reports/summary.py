@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from costctl.reports.figures import WASTE
-from costctl.reports.names import phase_name
+from costctl.reports.names import phase_names
 from costctl.reports.outline import Amount, Column, Count, Figure, Figures, Length, Notes, Section, Share, Table
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ MILLION = 1_000_000
 
 def summary_section(report: Report, words: Wording) -> Section:
     """Return the headline: what the period cost, for how much use, and how much of that was waste."""
-    waste = ", ".join(phase_name(phase, words) for phase in WASTE)
+    names = phase_names(words)
+    waste = ", ".join(names[phase] for phase in WASTE)
     notes = [words.say("Waste is what was paid while nothing was answered: {phases}.", phases=waste)]
     blocks: list[Block] = [Figures(tuple(_headline(report, words)))]
     if report.unpriced:
@@ -32,10 +33,10 @@ def summary_section(report: Report, words: Wording) -> Section:
 
 def phases_section(report: Report, words: Wording) -> Section:
     """Return how the time and the money went by phase."""
-    whole = report.length
+    whole, names = report.length, phase_names(words)
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
-            phase_name(phase, words),
+            names[phase],
             Length(length, "hours"),
             Share(part_of(length, whole)),
             *(Amount(micros=total.phase_micros.get(phase, 0), currency=total.currency) for total in report.totals),

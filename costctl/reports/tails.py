@@ -87,7 +87,7 @@ def _tails(studies: Sequence[WindowStudy], words: Wording) -> Table:
 def _tail_row(gap: IdleGap, words: Wording) -> tuple[Cell, ...]:
     return (
         Moment(gap.started_at),
-        Count(gap.session_id),
+        str(gap.session_id),
         Length(gap.length, "minutes"),
         Amount(micros=gap.price.micros_per_hour, currency=gap.price.currency, per="h"),
         Amount(micros=gap.cost_micros, currency=gap.price.currency),
@@ -131,10 +131,13 @@ def _verdict(study: WindowStudy, words: Wording) -> str:
             "No other window that can be replayed would have cost less ({currency}).", currency=study.currency
         )
     return words.count(
-        "A window of {window} would have saved {share} of the idle cost in {currency}, for {number} more cold start.",
-        "A window of {window} would have saved {share} of the idle cost in {currency}, for {number} more cold starts.",
+        "A window of {window} would have saved {share} of the idle cost in {currency}, for {number} more cold start "
+        "and {waiting} of waiting.",
+        "A window of {window} would have saved {share} of the idle cost in {currency}, for {number} more cold starts "
+        "and {waiting} of waiting.",
         best.extra_starts,
         window=words.length(best.window),
+        waiting=words.length(best.waiting),
         share=words.share(Fraction(study.saved_micros(best), study.idle_micros)),
         currency=study.currency,
     )
@@ -155,6 +158,6 @@ def _notes(studies: Sequence[WindowStudy], words: Wording) -> Iterator[str]:
         )
     yield words.say(
         "For reference: a window as long as a cold start ({start}) never costs more than twice what hindsight would, "
-        "and no fixed window promises more. That counts money, not the waiting of people.",
+        "and no window set beforehand promises better. That counts money, not the waiting of people.",
         start=words.length(start),
     )

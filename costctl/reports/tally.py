@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,20 +24,20 @@ from costctl.reports.figures import (
     StandingFigure,
     Usage,
 )
+from costctl.reports.hours import HoursOfWeek
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import date, datetime
+    from datetime import date, datetime, timedelta
 
     from costctl.domain.periods import Day, Period
     from costctl.domain.sessions import Costing, Instance, PhaseSpan, Session
     from costctl.domain.standing import StandingCharge
     from costctl.ledger.values import Batch, GpuUse, RunFact, UsageHour
+    from costctl.reports.hours import WeekHour
 
     # What a session is paid in (None if its price is unknown), and what its stretches cost.
     Priced = tuple[str | None, Costing]
-
-_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +78,8 @@ def report_of(
         batches=tuple(counting.batches),
         runs=tuple(facts.runs),
         gpu_use=tuple(facts.gpu_use),
-        busy_hours=counting.busy_hours,
+        busy_hours=counting.busy.lengths,
+        clock_hours=_clock_hours(period, known_until),
         standing=tuple(_standing(standing, period, known_until, sessions)),
     )
 
@@ -118,7 +118,7 @@ class _Counting:
         self._alike: defaultdict[tuple[Instance, str | None], defaultdict[_Kind, _Tally]]
         self._alike = defaultdict(lambda: defaultdict(_Tally))
         self.batches: list[BatchFigure] = []
-        self.busy_hours: defaultdict[tuple[int, int], timedelta] = defaultdict(lambda: NOTHING)
+        self.busy = HoursOfWeek(period.zone)
 
     def row(self, session: Session, currency: str | None, cost: Costing) -> SessionFigure:
         """Return the row of a session, and count it in."""
@@ -179,7 +179,7 @@ class _Counting:
                 yield _Kind(day.date, span.phase, model, in_batch), piece_end - piece_begin, reached - paid
                 paid = reached
                 if span.phase is Phase.BUSY:
-                    self._days.add_hours(self.busy_hours, day, piece_begin, piece_end)
+                    self.busy.add(day, piece_begin, piece_end)
         # A session of no length may cost something all the same: the least that its provider charges.
         rest = (cost(None, end) or 0) - paid
         if rest and session.phases:
@@ -200,9 +200,7 @@ class _Days:
 
     def __init__(self, period: Period) -> None:
         self._days = period.days
-        self._zone = period.zone
         self._starts = [day.started_at for day in self._days]
-        self._hours: dict[date, tuple[Sequence[datetime], Sequence[tuple[int, int]]]] = {}
 
     def of(self, instant: datetime) -> Day:
         return self._days[bisect_right(self._starts, instant) - 1]
@@ -216,25 +214,6 @@ class _Days:
                 return
             yield day, begin, day.ended_at
             begin, place = day.ended_at, place + 1
-
-    def add_hours(
-        self, hours: defaultdict[tuple[int, int], timedelta], day: Day, begin: datetime, end: datetime
-    ) -> None:
-        starts, names = self._hours.get(day.date) or self._hours_of(day)
-        place = bisect_right(starts, begin) - 1
-        while begin < end:
-            until = min(end, starts[place + 1]) if place + 1 < len(starts) else end
-            hours[names[place]] += until - begin
-            begin, place = until, place + 1
-
-    def _hours_of(self, day: Day) -> tuple[Sequence[datetime], Sequence[tuple[int, int]]]:
-        # Stepping in UTC from the day's start is right wherever clocks change by whole hours.
-        count = -(-(day.ended_at - day.started_at) // _HOUR)
-        first = day.started_at - timedelta(minutes=day.started_at.astimezone(self._zone).minute)
-        starts = [first + _HOUR * number for number in range(count + 1)]
-        names = [(day.date.weekday(), start.astimezone(self._zone).hour) for start in starts]
-        self._hours[day.date] = (starts, names)
-        return starts, names
 
 
 def _cut_by_batches(
@@ -264,6 +243,13 @@ def _batch_figure(batch: Batch, session: Session, currency: str | None, cost: Co
         prompt_tokens=batch.prompt_tokens,
         generation_tokens=batch.generation_tokens,
     )
+
+
+def _clock_hours(period: Period, until: datetime) -> Mapping[WeekHour, timedelta]:
+    hours = HoursOfWeek(period.zone)
+    for day in period.days:
+        hours.add(day, day.started_at, min(day.ended_at, until))
+    return hours.lengths
 
 
 def _usage(hours: Iterable[UsageHour], period: Period, rows: Mapping[int, SessionFigure]) -> tuple[Usage, ...]:

@@ -27,7 +27,7 @@ _LOCALES = {"en": "en", "zh": "zh_Hans_CN"}
 _DOMAIN = "costctl"
 # English readers get ISO codes: "CN¥" is foreign to them, and no ASCII.
 _MONEY_FORMATS = {"en": "{number} ¤¤", "zh": "¤{number}"}
-_MOMENT_FORMATS = {"day": "%Y-%m-%d", "minute": "%Y-%m-%d %H:%M", "second": "%Y-%m-%d %H:%M:%S"}
+_MOMENT_FORMATS = {"day": "%Y-%m-%d", "short": "%m-%d %H:%M", "minute": "%Y-%m-%d %H:%M", "second": "%Y-%m-%d %H:%M:%S"}
 _TELLING_DIGITS = 3  # as in 9.80; a smaller sum is 0.0980
 _VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
 

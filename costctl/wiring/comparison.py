@@ -13,7 +13,6 @@ from costctl.config.home import find_home
 from costctl.domain.baseline import parse_baseline
 from costctl.domain.best_offers import Shelf, Terms
 from costctl.domain.comparison import Knowledge, compare
-from costctl.domain.currencies import is_currency
 from costctl.domain.offers import Market
 from costctl.domain.workload import measures_of
 from costctl.errors import BadValueError, LedgerMissingError, LedgerOlderError
@@ -53,10 +52,6 @@ class Wish:
     currency: str | None = None
     market: Market | None = None
     baseline: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.currency is not None and not is_currency(self.currency):
-            raise BadValueError(f"{self.currency!r} is not a currency in use: write its ISO 4217 code, like CNY or USD")
 
 
 def compare_plan(plan: Plan, wish: Wish, *, now: datetime) -> Comparison:

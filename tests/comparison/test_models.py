@@ -99,6 +99,7 @@ def test_equally_fast_are_only_names_of_the_same_model_and_quantisation():
     assert same_model("Qwen/Qwen3-8B", "qwen3-8b")
     assert not same_model("Qwen/Qwen3-8B", "Qwen/Qwen3-8B-AWQ")
     assert not same_model("Qwen/Qwen3-8B", "Qwen/Qwen3-4B")
+    assert not same_model("chat", "base")
 
 
 def test_every_model_of_the_catalog_is_found_by_its_own_name(book):

@@ -279,7 +279,8 @@ def test_an_older_ledger_has_no_prices_yet(run, home):
     home.mkdir()
     Ledger.open(f"sqlite:///{home / 'ledger.db'}").close()
     with sqlite3.connect(home / "ledger.db") as connection:
-        connection.execute("DROP TABLE prices")
+        for table in ("prices", "batches", "benchmarks"):
+            connection.execute(f"DROP TABLE {table}")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
     connection.close()
     assert listed(run, "--own") == []

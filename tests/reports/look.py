@@ -1,24 +1,20 @@
 """Write the sample reports as pages to look at in a browser: python -m tests.reports.look FOLDER."""
 
-import gettext
 import sys
 from pathlib import Path
-
-from babel import Locale
 
 from costctl.adapters.vega import svg_renderer
 from costctl.reports.html import render_html
 from costctl.reports.wording import Wording
 from tests.reports.sample_document import sample_document
-from tests.reports.sample_month import month_document
+from tests.reports.sample_month import CHINESE, month_document
 
 
 def main(folder):
     english = Wording.of("en")
-    chinese = Wording(language="zh", locale=Locale.parse("zh_Hans_CN"), catalog=gettext.NullTranslations())
     pages = {
         "en": (month_document(english), english),
-        "zh": (month_document(chinese), chinese),
+        "zh": (month_document(CHINESE), CHINESE),
         "odd": (sample_document(), english),
     }
     for name, (document, words) in pages.items():

@@ -1,13 +1,17 @@
 """A month as its report would show it: round numbers, made up."""
 
+import gettext
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from zoneinfo import ZoneInfo
+
+from babel import Locale
 
 from costctl.domain.sessions import Phase
 from costctl.reports.charts.comparison import GpuCost, comparison_chart
 from costctl.reports.charts.daily_cost import DayCost, daily_cost_chart
 from costctl.reports.charts.use import WeekUse, use_chart
+from costctl.reports.names import phase_names
 from costctl.reports.outline import (
     Amount,
     Column,
@@ -23,9 +27,11 @@ from costctl.reports.outline import (
     Share,
     Table,
 )
-from costctl.reports.phase_names import phase_names
+from costctl.reports.wording import Wording
 
 ZONE = ZoneInfo("Asia/Shanghai")
+# Dates and numbers in Chinese, whether or not the words are translated yet.
+CHINESE = Wording(language="zh", locale=Locale.parse("zh_Hans_CN"), catalog=gettext.NullTranslations())
 FIRST_DAY = date(2026, 1, 1)
 GPUS = (
     GpuCost(name="T4", as_run_micros=86_400_000, always_on_micros=1_339_200_000, is_estimated=False),
@@ -100,8 +106,8 @@ def _sessions():
     )
     rows = tuple(
         (
-            Moment(started + timedelta(days=number)),
-            Moment(started + timedelta(days=number, minutes=100 + number)),
+            Moment(started + timedelta(hours=12 * number)),
+            Moment(started + timedelta(hours=12 * number, minutes=100 + number)),
             Length(timedelta(minutes=100 + number), "minutes"),
             "Tesla T4" if number % 9 else "<b>RTX PRO 6000</b> Blackwell Max-Q Workstation Edition",
             Amount(micros=_HOUR, currency="CNY", per="h"),

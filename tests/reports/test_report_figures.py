@@ -111,7 +111,7 @@ def test_currencies_are_never_added_and_unknown_prices_never_count_as_zero():
 
 def test_nothing_is_charged_ahead():
     disk = StandingCharge(name="disk", micros_per_month=31_000_000, currency="CNY")
-    for until, micros in ((YEAR, []), (YEAR + timedelta(days=1), [1_000_000]), (None, [31_000_000])):
+    for until, micros in ((YEAR, [0]), (YEAR + timedelta(days=1), [1_000_000]), (LATER, [31_000_000])):
         report = month_report([], month="2026-01", zone=UTC_ZONE, standing=[disk], until=until)
         assert [figure.cost_micros for figure in report.standing] == micros
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from costctl.domain.money import Price
 from costctl.domain.sessions import EndReason, Instance, Phase, PhaseSpan, Session
-from costctl.reports.grid import console_for
+from costctl.reports.printing import console_for
 from costctl.reports.session_list import print_sessions
 
 START = datetime(2026, 1, 31, 20, tzinfo=UTC)
@@ -71,7 +71,7 @@ def test_a_console_is_never_too_wide(monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     assert console_for(io.StringIO()).width == 120
     monkeypatch.delenv("FORCE_COLOR")
-    assert console_for(io.StringIO()).width == 100
+    assert console_for(io.StringIO()).width == 120
 
 
 def test_foreign_names_are_printed_as_they_are():

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from costctl.reports.wording import Wording
 
-
 _LABELS_BY_LINE = r"split(datum.label, '\n')"
 _ESTIMATED_OPACITY = 0.3
 _ROOM_FOR_LABELS = Fraction(13, 10)
@@ -30,15 +29,19 @@ class GpuCost:
     always_on_micros: int
     is_estimated: bool
 
+    def __post_init__(self) -> None:
+        if self.as_run_micros < 0 or self.always_on_micros < 0:
+            raise ValueError(f"{self.name} costs less than nothing")
+
 
 def comparison_chart(gpus: Sequence[GpuCost], *, currency: str, words: Wording) -> Chart:
     """Return two bars for each GPU: as run, and always on. Those of estimated ones are pale and dashed.
 
     Raises:
-        ValueError: two GPUs have one name.
+        ValueError: there is none, or two have one name.
     """
-    if len({gpu.name for gpu in gpus}) < len(gpus):
-        raise ValueError("two GPUs of a comparison have the same name")
+    if not gpus or len({gpu.name for gpu in gpus}) < len(gpus):
+        raise ValueError("a comparison is of one GPU or more, each with its own name")
     return Chart(
         key=f"comparison-{currency.lower()}",
         title=words.say("Cost of the same work per GPU"),
@@ -49,7 +52,7 @@ def comparison_chart(gpus: Sequence[GpuCost], *, currency: str, words: Wording) 
 
 def _paired_bars(gpus: Sequence[GpuCost], currency: str, words: Wording) -> dict[str, Any]:
     kinds = [words.say("as run"), words.say("always on")]
-    widest = max((max(gpu.as_run_micros, gpu.always_on_micros) for gpu in gpus), default=0)
+    widest = max(max(gpu.as_run_micros, gpu.always_on_micros) for gpu in gpus)
     values = [
         {
             "gpu": "\n".join(_gpu_label(gpu, words)),
@@ -76,7 +79,7 @@ def _paired_bars(gpus: Sequence[GpuCost], currency: str, words: Wording) -> dict
                 "field": "micros",
                 "type": "quantitative",
                 "scale": {"domain": [0, round(widest * _ROOM_FOR_LABELS)]},
-                "axis": amount_axis(currency, ticks=4),
+                "axis": {**amount_axis(currency, ticks=4), "grid": False},
             },
         },
         "layer": [

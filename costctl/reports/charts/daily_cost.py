@@ -13,8 +13,8 @@ from babel.lists import format_list
 
 from costctl.reports.charts.frame import amount_axis, framed, sum_text
 from costctl.reports.charts.palette import PAGE, PHASES
+from costctl.reports.names import phase_names
 from costctl.reports.outline import Chart
-from costctl.reports.phase_names import phase_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from costctl.domain.sessions import Phase
     from costctl.reports.wording import Wording
-
 
 _MOST_DAYS = 100  # bars that can still be told apart
 
@@ -106,12 +105,12 @@ def _cost_alt(bars: Sequence[DayCost], labels: Sequence[str], currency: str, wor
     if not total:
         return words.say("No cost in this time.")
     names = phase_names(words)
-    micros, when = max(((bar.micros, label) for bar, label in zip(bars, labels, strict=True)), key=lambda bar: bar[0])
+    highest, when = max(zip(bars, labels, strict=True), key=lambda labelled: labelled[0].micros)
     shares = [f"{names[phase]} {words.share(Fraction(cost, total))}" for phase, cost in _phase_totals(bars).items()]
     return words.say(
-        "{total} in all: {shares}. The highest bar is {when} with {amount}.",
+        "{total} in all: {shares}. Highest: {when} with {amount}.",
         total=sum_text(total, currency, words),
         shares=format_list(shares, locale=words.locale),
         when=when,
-        amount=sum_text(micros, currency, words),
+        amount=sum_text(highest.micros, currency, words),
     )

@@ -15,9 +15,17 @@ from costctl.reports.outline import Chart
 if TYPE_CHECKING:
     from costctl.reports.wording import Wording
 
-
 _WEEKDAYS = 7
 _HOURS = 24
+_STEPS = len(SHADES) - 1
+_TOPS = tuple(Fraction(percent, 100) for percent in (5, 10, 25, 50, 100))
+_HOUR_AXIS = {
+    "title": None,
+    "domain": False,
+    "values": list(range(0, _HOURS, 3)),
+    "labelExpr": "datum.label + ':00'",
+    "labelAngle": 0,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +53,10 @@ def use_chart(use: WeekUse, *, words: Wording) -> Chart:
 
 def _heat_map(use: WeekUse, words: Wording) -> dict[str, Any]:
     weekdays = get_day_names("abbreviated", context="stand-alone", locale=words.locale)
-    shades = _shade_names(words)
+    top = _top(use)
+    shades = _shade_names(top, words)
     values = [
-        {"day": weekdays[day], "hour": hour, "shade": shades[_shade(share)]}
+        {"day": weekdays[day], "hour": hour, "shade": shades[_shade(share / top)]}
         for day, hours in enumerate(use.busy)
         for hour, share in enumerate(hours)
     ]
@@ -55,11 +64,7 @@ def _heat_map(use: WeekUse, words: Wording) -> dict[str, Any]:
         "data": {"values": values},
         "mark": {"type": "rect", "stroke": PAGE.light, "strokeWidth": 1.5},
         "encoding": {
-            "x": {
-                "field": "hour",
-                "type": "ordinal",
-                "axis": {"title": None, "labelAngle": 0, "values": list(range(0, _HOURS, 3)), "domain": False},
-            },
+            "x": {"field": "hour", "type": "ordinal", "axis": _HOUR_AXIS},
             "y": {"field": "day", "type": "ordinal", "sort": None, "axis": {"title": None, "domain": False}},
             "color": {
                 "field": "shade",
@@ -70,30 +75,33 @@ def _heat_map(use: WeekUse, words: Wording) -> dict[str, Any]:
     }
 
 
-def _shade(share: Fraction) -> int:
-    """Return the place of the shade: the first is for none, the others are for equal parts of the rest."""
-    return -(-share.numerator * (len(SHADES) - 1) // share.denominator)
+def _top(use: WeekUse) -> Fraction:
+    """Return the share that the darkest shade stands for, so that little use shows its pattern too."""
+    most = max(share for hours in use.busy for share in hours)
+    return next(top for top in _TOPS if most <= top)
 
 
-def _shade_names(words: Wording) -> list[str]:
-    steps = len(SHADES) - 1
-    bounds = [words.share(Fraction(step, steps), decimals=0) for step in range(1, steps + 1)]
+def _shade(part: Fraction) -> int:
+    """Return the place of the shade: the first is for none, the others are for equal parts of the top."""
+    return -(-part.numerator * _STEPS // part.denominator)
+
+
+def _shade_names(top: Fraction, words: Wording) -> list[str]:
+    bounds = [words.share(top * step / _STEPS, decimals=0) for step in range(1, _STEPS + 1)]
     return [words.say("no use"), *(words.say("up to {share}", share=bound) for bound in bounds)]
 
 
 def _use_alt(use: WeekUse, words: Wording) -> str:
-    share, day, hour = max(
-        ((share, -day, -hour) for day, hours in enumerate(use.busy) for hour, share in enumerate(hours))
-    )
-    if not share:
+    hours = {(day, hour): share for day, shares in enumerate(use.busy) for hour, share in enumerate(shares)}
+    day, hour = max(hours, key=lambda when: hours[when])
+    if not hours[day, hour]:
         return words.say("No hour of the week had any use.")
-    unused = sum(not share for hours in use.busy for share in hours)
     return words.say(
-        "Busiest: {weekday} from {begin} to {end}, {share} of it. {unused} of the week's {hours} hours had no use.",
-        weekday=get_day_names("wide", context="stand-alone", locale=words.locale)[-day],
-        begin=f"{-hour}:00",
-        end=f"{-hour + 1}:00",
-        share=words.share(share, decimals=0),
-        unused=words.number(unused),
-        hours=words.number(_WEEKDAYS * _HOURS),
+        "Busiest: {weekday} from {begin} to {end}, busy for {share} of it. {unused} of {hours} hours had no use.",
+        weekday=get_day_names("wide", context="stand-alone", locale=words.locale)[day],
+        begin=f"{hour}:00",
+        end=f"{hour + 1}:00",
+        share=words.share(hours[day, hour], decimals=0),
+        unused=words.number(sum(not share for share in hours.values())),
+        hours=words.number(len(hours)),
     )

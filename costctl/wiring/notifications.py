@@ -1,0 +1,27 @@
+"""Who is told of what goes on, as configured."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from costctl.config.notifications import choose_targets, read_targets
+from costctl.wiring import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from costctl.ports import Notifier
+
+
+def load_notifier(names: Sequence[str] = ()) -> Notifier:
+    """Return what sends to the targets called `names` in the configuration, or to all.
+
+    Raises:
+        BadValueError: there is no such target, or its URL is not found or not understood.
+        MissingPieceError: the library that sends is not installed.
+    """
+    from costctl.adapters.notifications import AppriseNotifier, NotifyAll
+
+    targets = choose_targets(read_targets(load_settings({}).file), names)
+    return NotifyAll([AppriseNotifier(target.name, target.find_url(os.environ)) for target in targets])

@@ -1,0 +1,124 @@
+"""A report in the form that was asked for: to print, to write to a file, to send."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+from io import BytesIO, StringIO
+from typing import TYPE_CHECKING
+
+from costctl.domain.messages import Attachment, BodyFormat, Message
+from costctl.reports.monthly import report_document
+from costctl.reports.studies import studies_object
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import TextIO
+
+    from costctl.reports.figures import Report
+    from costctl.reports.outline import Chart, Document
+    from costctl.reports.wording import Wording
+    from costctl.wiring.reports import Loaded
+
+SESSIONS_SHOWN = 100
+"""In forms that people read; spreadsheets and data have all."""
+
+
+class Form(StrEnum):
+    """In which form a report is written."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    HTML = "html"
+    XLSX = "xlsx"
+    JSON = "json"
+    CSV = "csv"
+
+
+def written(loaded: Loaded, form: Form, words: Wording) -> bytes:
+    """Return the report in `form`.
+
+    Raises:
+        MissingPieceError: the form needs an extra that is not installed.
+    """
+    from costctl.reports import documents
+
+    if form is Form.TEXT:
+        file = StringIO()
+        print_report(loaded, words, file)
+        return file.getvalue().encode()
+    if form is Form.JSON:
+        return documents.report_json(loaded.report, studies_object(loaded.studies)).encode()
+    if form is Form.CSV:
+        return documents.report_csv(loaded.report).encode()
+    return _pages(_document(loaded, form, words), form, words)
+
+
+def write_report(loaded: Loaded, form: Form, words: Wording, path: Path) -> None:
+    """Write the report in `form` to a file.
+
+    Raises:
+        MissingPieceError: the form needs an extra that is not installed.
+        CostctlError: the file cannot be written.
+    """
+    from costctl.adapters.files import replace_file
+
+    replace_file(path, written(loaded, form, words))
+
+
+def print_report(loaded: Loaded, words: Wording, file: TextIO | None = None) -> None:
+    """Print the report to `file`, or to the terminal."""
+    from costctl.reports.printing import console_for
+    from costctl.reports.terminal import print_document
+
+    print_document(_document(loaded, Form.TEXT, words), console_for(file), words)
+
+
+def message_of(loaded: Loaded, words: Wording) -> Message:
+    """Return the report as a message: its headline to read at once, the page and the spreadsheet beside it."""
+    document = _document(loaded, Form.MARKDOWN, words)
+    from costctl.reports.markdown import render_markdown
+
+    head = replace(document, sections=document.sections[:1])
+    name = f"costctl-{loaded.report.period.label.replace(' ', '-')}"
+    return Message(
+        title=document.title,
+        body=render_markdown(head, words),
+        body_format=BodyFormat.MARKDOWN,
+        attachments=(Attachment(name=f"{name}.html", content=written(loaded, Form.HTML, words)),),
+    )
+
+
+def _document(loaded: Loaded, form: Form, words: Wording) -> Document:
+    return report_document(
+        loaded.report,
+        loaded.studies,
+        words,
+        limit=None if form is Form.XLSX else SESSIONS_SHOWN,
+        charts=_charts(loaded.report, words) if form in {Form.HTML, Form.MARKDOWN} else (),
+        newest=loaded.newest,
+    )
+
+
+def _charts(report: Report, words: Wording) -> Iterator[Chart]:
+    from costctl.reports.period_charts import period_charts
+
+    return period_charts(report, words)
+
+
+def _pages(document: Document, form: Form, words: Wording) -> bytes:
+    if form is Form.XLSX:
+        from costctl.reports.xlsx import write_xlsx
+
+        file = BytesIO()
+        write_xlsx(document, words, file)
+        return file.getvalue()
+    if form is Form.HTML:
+        from costctl.adapters.vega import svg_renderer
+        from costctl.reports.html import render_html
+
+        return render_html(document, words, svg_renderer()).encode()
+    from costctl.reports.markdown import render_markdown
+
+    return render_markdown(document, words).encode()
