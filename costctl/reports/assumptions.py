@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from costctl.domain.fit import MEMORY_SHARE, Caveat, caveats
+from costctl.domain.offers import Market
 from costctl.domain.roofline import BANDWIDTH_EFFICIENCY, COMPUTE_EFFICIENCY, STEP_OVERHEAD_S
 from costctl.domain.speed import Basis, Ground, Speed
 
@@ -38,7 +39,8 @@ def assumptions(found: Comparison, words: Wording) -> Iterator[str]:
             "configuration, the overhead (context, activations, graphs) is a usual one. vLLM's log has the last word.",
             share=words.share(Fraction(MEMORY_SHARE), 0),
         )
-    yield words.say("Spot machines can be taken away at any time; what that costs is not in these figures.")
+    if any(row.market is Market.SPOT for row in found.rows):
+        yield words.say("Spot machines can be taken away at any time; what that costs is not in these figures.")
 
 
 def assumption(part: Part, words: Wording) -> str:

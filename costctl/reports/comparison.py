@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from costctl.domain.comparison import per_year, share_less
 from costctl.domain.fit import GIB, Verdict
 from costctl.domain.offers import Market
+from costctl.domain.workload import WEEK
 from costctl.reports.assumptions import assumptions, remarks
 from costctl.reports.outline import Amount, Column, Count, Document, Length, Moment, Notes, Prose, Section, Share, Table
 
@@ -110,7 +111,7 @@ def _cost_cells(row: Row, words: Wording) -> tuple[Cell, ...]:
         Amount(micros=row.price.micros_per_hour, currency=row.price.currency, per="h") if row.price else None,
         _amount(row, row.as_run_micros),
         _amount(row, row.always_on_micros),
-        _share(share_less(row.as_run_micros, row.always_on_micros)),
+        _share(share_less(row.as_run_micros, row.always_on_micros) if row.is_possible else None),
         _amount(row, row.micros_per_million_tokens),
     )
 
@@ -175,17 +176,18 @@ def _baseline(found: Comparison, words: Wording) -> Iterator[Table]:
     if held is None:
         return
     label = words.say("baseline: {what}", what=_rented(held.row, words, always_on=held.baseline.is_always_on))
-    rows: list[tuple[Cell, ...]] = [(label, *_in_period_and_year(held.row, held.micros), "")]
+    rows: list[tuple[Cell, ...]] = [(label, "", *_in_period_and_year(held.row, held.micros))]
     for row in filter(lambda row: row.is_possible, found.rows):
-        costs = _in_period_and_year(row, row.as_run_micros)
-        rows.append((_rented(row, words, always_on=False), *costs, _share(found.less_than_baseline(row))))
-    columns = (
+        less = _share(found.less_than_baseline(row))
+        rows.append((_rented(row, words, always_on=False), less, *_in_period_and_year(row, row.as_run_micros)))
+    columns = [
         Column(heading=words.say("rented")),
-        Column(heading=words.say("in {period}", period=words.length(found.workload.period)), numeric=True),
-        Column(heading=words.say("in 52 weeks"), numeric=True),
         Column(heading=words.say("less"), numeric=True),
-    )
-    yield Table(key="baseline", title=words.say("Before and after"), columns=columns, rows=tuple(rows))
+        Column(heading=words.say("in {period}", period=words.length(found.workload.period)), numeric=True),
+    ]
+    if found.workload.period == WEEK:
+        columns.append(Column(heading=words.say("in 52 weeks"), numeric=True))
+    yield Table(key="baseline", title=words.say("Before and after"), columns=tuple(columns), rows=tuple(rows))
 
 
 def _rented(row: Row, words: Wording, *, always_on: bool) -> str:
@@ -193,12 +195,11 @@ def _rented(row: Row, words: Wording, *, always_on: bool) -> str:
     return f"{row.on.gpu.name} {market_text(row.market, words)} {use}"
 
 
-def _in_period_and_year(row: Row, micros: int | None) -> tuple[Cell, Cell]:
-    if row.price is None or micros is None:
-        return "", ""
-    year = per_year(micros, row.period)
-    currency = row.price.currency
-    return Amount(micros=micros, currency=currency), "" if year is None else Amount(micros=year, currency=currency)
+def _in_period_and_year(row: Row, micros: int | None) -> tuple[Cell, ...]:
+    """Return a cost, and if the period is a week also that of a year."""
+    amounts = (micros, per_year(micros, row.period)) if row.period == WEEK else (micros,)
+    currency = row.price.currency if row.price else ""
+    return tuple("" if amount is None else Amount(micros=amount, currency=currency) for amount in amounts)
 
 
 def _fits(found: Comparison, words: Wording) -> Iterator[Table]:

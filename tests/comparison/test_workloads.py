@@ -16,6 +16,7 @@ from costctl.reports.tally import Facts
 from costctl.reports.workloads import loads_of, paid_offers, workload_of
 
 START = datetime(2026, 1, 31, 22, tzinfo=UTC)
+LATER = datetime(2027, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 SERVE = ("vllm", "serve", "Qwen/Qwen3-8B", "--uds", "/run/x", "--max-model-len=8192")
 PHASES = (Phase.OFF, Phase.STARTING, Phase.BUSY, Phase.IDLE)
@@ -96,7 +97,9 @@ def test_a_session_without_an_engine_is_a_load_without_a_model(loads):
 def test_only_what_lies_in_the_period_counts(gpus):
     """The session begins two hours before February."""
     period = calendar_period(PeriodKind.MONTH, date(2026, 1, 5), ZoneInfo("UTC"))
-    found = workload_of(Facts(sessions=[session()], runs=[run()], usage=[usage(hour=1), usage(hour=2)]), period, gpus)
+    found = workload_of(
+        Facts(sessions=[session()], runs=[run()], usage=[usage(hour=1), usage(hour=2)]), period, gpus, LATER
+    )
     (load,), (spent,) = found.loads, found.spent
     assert (load.other, load.starting, load.busy, load.traffic.requests) == (HOUR, HOUR, timedelta(0), 10)
     assert (spent.gpu, spent.currency, spent.micros, spent.length) == ("A10G", "USD", 2_000_000, 2 * HOUR)
@@ -104,10 +107,16 @@ def test_only_what_lies_in_the_period_counts(gpus):
     assert spent.always_on_micros(found.period) == 31 * 24 * 1_000_000
 
 
+def test_a_month_that_still_runs_is_held_against_what_has_gone_of_it(gpus):
+    period = calendar_period(PeriodKind.MONTH, date(2026, 2, 5), ZoneInfo("UTC"))
+    found = workload_of(Facts(sessions=[session()]), period, gpus, datetime(2026, 2, 3, tzinfo=UTC))
+    assert found.period == timedelta(days=2)
+
+
 def test_what_was_spent_stays_apart_by_currency_and_unpriced_sessions_are_left_out(gpus):
     period = calendar_period(PeriodKind.YEAR, date(2026, 1, 5), ZoneInfo("UTC"))
     sessions = [session(1), session(2, price="7 CNY/h"), session(3, price=None)]
-    found = workload_of(Facts(sessions=sessions), period, gpus)
+    found = workload_of(Facts(sessions=sessions), period, gpus, LATER)
     assert [(part.currency, part.micros) for part in found.spent] == [("USD", 4_000_000), ("CNY", 28_000_000)]
 
 
