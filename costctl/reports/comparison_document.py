@@ -90,7 +90,7 @@ def _memory(fit: Fit) -> dict[str, Any]:
 def _row(row: Row, found: Comparison) -> dict[str, Any]:
     return {
         "market": row.market,
-        "currency": row.price.currency if row.price else None,
+        "currency": row.currency,
         "price_per_hour": _money(row.price.micros_per_hour if row.price else None),
         "offer": row.offer and _offer(row.offer),
         "doubts": row.doubts,
@@ -126,7 +126,7 @@ def _baseline(held: Held) -> dict[str, Any]:
         "gpu": baseline.gpu.name,
         "use": "always-on" if baseline.is_always_on else "as-run",
         "market": baseline.market,
-        "currency": row.price.currency if row.price else None,
+        "currency": row.currency,
         "price_per_hour": _money(row.price.micros_per_hour if row.price else None),
         "price_source": row.price and row.price.source,
         **_costs(held.micros, row.period),

@@ -66,6 +66,7 @@ def workload_of(facts: Facts, period: Period, gpus: GpuModels, now: datetime) ->
         period=end - begin,
         loads=tuple(loads_of(facts, begin, end, gpus)),
         spent=tuple(_spent(facts.sessions, begin, end, gpus)),
+        is_partly_unpriced=any(session.price is None for session in facts.sessions),
     )
 
 

@@ -12,7 +12,7 @@ from costctl.adapters.model_config import find_config, read_config
 from costctl.config.home import find_home
 from costctl.domain.baseline import parse_baseline
 from costctl.domain.best_offers import Shelf, Terms
-from costctl.domain.comparison import Knowledge, compare
+from costctl.domain.comparing import Knowledge, compare
 from costctl.domain.offers import Market
 from costctl.domain.workload import measures_of
 from costctl.errors import BadValueError, LedgerMissingError, LedgerOlderError

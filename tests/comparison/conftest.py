@@ -4,7 +4,7 @@ import pytest
 
 from costctl.adapters import catalog
 from costctl.domain.best_offers import Shelf, Terms
-from costctl.domain.comparison import Knowledge, compare
+from costctl.domain.comparing import Knowledge, compare
 from costctl.domain.offers import Market, Offer, Origin
 from costctl.domain.roofline import Traffic
 from costctl.domain.workload import Load, Measure, Workload

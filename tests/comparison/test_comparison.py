@@ -1,5 +1,6 @@
 """What a workload would cost elsewhere."""
 
+from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 
@@ -73,6 +74,20 @@ def test_none_is_cheaper_than_what_there_is(compared, load, offer):
     assert (cheap.is_none_cheaper("USD"), dear.is_none_cheaper("USD")) == (True, False)
 
 
+def test_what_is_only_partly_known_compares_with_nothing(compared, load, offer):
+    found = compared([load()], ["T4"], [offer()], spent=[spent(1)])
+    partly = replace(found, workload=replace(found.workload, is_partly_unpriced=True))
+    assert (found.is_none_cheaper("USD"), partly.is_none_cheaper("USD")) == (True, False)
+
+
+def test_a_context_that_fits_has_to_hold_the_requests_that_there_were(compared, load, offer):
+    """On an A10G, Llama 3.1 8B has room for some 19,000 tokens."""
+    llama = {"model": "meta-llama/Llama-3.1-8B-Instruct", "context": None}
+    short, long = (Traffic(requests=10, prompt_tokens=10 * size, generation_tokens=100) for size in (500, 60_000))
+    verdicts = [compared([load(traffic=one, **llama)], ["A10G"]).rows[0].on.verdict for one in (short, long)]
+    assert verdicts == [Verdict.SHORTER, Verdict.TOO_LARGE]
+
+
 def test_currencies_are_compared_each_for_itself(compared, load, offer):
     offers = [offer(currency="CNY", micros_per_hour=1), offer(gpu="A10G", micros_per_hour=9_000_000)]
     found = compared([load()], BOTH, offers, spent=[spent(5_000_000), spent(1, "CNY")])
@@ -100,6 +115,9 @@ def test_a_spot_price_dearer_than_on_demand_is_shown_and_doubted(compared, load,
     found = compared([load()], ["T4"], [offer(), offer(market=Market.SPOT, micros_per_hour=600_000)])
     assert only(found, "T4", Market.SPOT).doubts == ("spot as dear as on-demand",)
     assert found.cheapest("USD").market is Market.ON_DEMAND
+    spot = compared([load()], ["T4"], [offer(), offer(market=Market.SPOT, micros_per_hour=100_000)])
+    assert spot.cheapest("USD").market is Market.SPOT
+    assert spot.cheapest("USD", Market.ON_DEMAND).market is Market.ON_DEMAND
 
 
 def test_without_a_price_there_are_hours_but_no_costs(compared, load):

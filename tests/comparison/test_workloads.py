@@ -118,6 +118,7 @@ def test_what_was_spent_stays_apart_by_currency_and_unpriced_sessions_are_left_o
     sessions = [session(1), session(2, price="7 CNY/h"), session(3, price=None)]
     found = workload_of(Facts(sessions=sessions), period, gpus, LATER)
     assert [(part.currency, part.micros) for part in found.spent] == [("USD", 4_000_000), ("CNY", 28_000_000)]
+    assert found.is_partly_unpriced
 
 
 def test_what_is_paid_becomes_an_own_price(gpus):
