@@ -1,15 +1,19 @@
 """Prices of hosted APIs: the table that ships with costctl, and the data inside the genai-prices library.
 
-genai-prices is an extra and is imported only here, when it is used. What is used of it: `genai_prices.data.providers`,
-which is part of the package (nothing is fetched), with `ModelInfo.get_prices` for the prices of an instant.
+The table has what the library says of models with open weights, as `catalog/make_hosted_prices.py` wrote it down. The
+library is an extra, and takes longer to import than a report to be made: it is imported only if it is newer than that.
+What is used of it: `genai_prices.data.providers`, which is part of the package (nothing is fetched), with
+`ModelInfo.get_prices` for the prices of an instant.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from datetime import date
 from decimal import Decimal
-from importlib.metadata import version
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from costctl import resources
@@ -20,23 +24,35 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
+LIBRARY = "genai-prices"
 _ROUTER = "huggingface_"  # it passes the providers' own prices on
 
 
 def hosted_prices(at: datetime) -> HostedPrices:
-    """Return all hosted prices as of `at`: those that ship, and those of genai-prices where it is installed."""
-    try:
-        from genai_prices.data import providers  # noqa: PLC0415 - an extra
-    except ImportError:
-        return HostedPrices(tuple(shipped_prices()))
-    source = f"genai-prices {version('genai-prices')}"
-    return HostedPrices((*shipped_prices(), *read_providers(providers, at=at, source=source)))
+    """Return all hosted prices as of `at`: those that ship, with the library's own instead where it is newer."""
+    shipped = [price for price in shipped_prices() if price.dated is None or price.dated <= at.date()]
+    written_down = [price for price in shipped if price.source.startswith(LIBRARY)]
+    if _release(_installed()) <= _release(written_down[0].source):
+        return HostedPrices(tuple(shipped))
+    others = [price for price in shipped if not price.source.startswith(LIBRARY)]
+    return HostedPrices((*others, *read_library(at)))
 
 
 def shipped_prices() -> list[HostedPrice]:
     """Return the prices of the table that ships with costctl."""
     with (resources.folder("catalog") / "hosted_prices.csv").open(encoding="utf-8", newline="") as file:
         return [_shipped(row) for row in csv.DictReader(file)]
+
+
+def read_library(at: datetime) -> Iterator[HostedPrice]:
+    """Yield the prices as of `at` that the installed library knows.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    from genai_prices.data import providers  # noqa: PLC0415 - an extra, and slow to import
+
+    return read_providers(providers, at=at, source=f"{LIBRARY} {version(LIBRARY)}")
 
 
 def read_providers(providers: Iterable[Any], *, at: datetime, source: str) -> Iterator[HostedPrice]:
@@ -73,8 +89,26 @@ def _shipped(row: dict[str, str]) -> HostedPrice:
     return HostedPrice(
         model=row["model"],
         provider=row["provider"],
-        input_micros=to_micros(read_amount(row["input_usd_per_mtok"])),
-        output_micros=to_micros(read_amount(row["output_usd_per_mtok"])),
+        input_micros=_amount(row["input_usd_per_mtok"]),
+        output_micros=_amount(row["output_usd_per_mtok"]),
         source=row["source"],
         dated=date.fromisoformat(row["date"]) if row["date"] else None,
     )
+
+
+@lru_cache(maxsize=1000)  # the same few amounts, all over the table
+def _amount(text: str) -> int:
+    return to_micros(read_amount(text))
+
+
+def _installed() -> str:
+    try:
+        return version(LIBRARY)
+    except PackageNotFoundError:
+        return ""
+
+
+def _release(text: str) -> tuple[int, ...]:
+    """Return the first version number in `text`; none is older than all."""
+    found = re.search(r"\d+(\.\d+)+", text)
+    return tuple(map(int, found[0].split("."))) if found else ()

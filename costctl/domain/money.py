@@ -105,7 +105,7 @@ def accrued(price: Price, elapsed: timedelta) -> int:
     """
     if elapsed < _NOTHING:
         raise ValueError("cost accrues forwards only")
-    return _rounded(price.micros_per_hour * (elapsed // _MICROSECOND), _MICROSECONDS_PER_HOUR, TO_MICRO_UNITS)
+    return _nearest(price.micros_per_hour * (elapsed // _MICROSECOND), _MICROSECONDS_PER_HOUR)
 
 
 def charged(stretches: Iterable[tuple[Price, timedelta]], rounding: Rounding = TO_MICRO_UNITS) -> int:
@@ -184,19 +184,21 @@ def parse_currency(text: str) -> str:
 def _rounded(numerator: int, denominator: int, rounding: Rounding) -> int:
     """Return the multiple of the quantum nearest to a fraction (or the one above it), in micro-units."""
     denominator *= rounding.quantum_micros
+    whole = -(-numerator // denominator) if rounding.up else _nearest(numerator, denominator)
+    return whole * rounding.quantum_micros
+
+
+def _nearest(numerator: int, denominator: int) -> int:
+    """Return the whole number nearest to a fraction, half to even."""
     whole, rest = divmod(numerator, denominator)
-    if rounding.up:
-        return (whole + (rest > 0)) * rounding.quantum_micros
-    twice = 2 * rest
-    round_up = twice > denominator or (twice == denominator and whole % 2 == 1)
-    return (whole + round_up) * rounding.quantum_micros
+    beyond_half = 2 * rest - denominator
+    return whole + 1 if beyond_half > 0 or (beyond_half == 0 and whole % 2) else whole
 
 
 def format_amount(micros: int, *, decimals: int | None = None) -> str:
     """Return micro-units as plain decimal text: all digits that matter (at least two), or rounded to `decimals`."""
-    amount = Decimal(micros) / MICRO
     if decimals is not None:
-        return f"{amount:.{decimals}f}"
-    text = f"{amount:.6f}".rstrip("0")
-    whole, _, fraction = text.partition(".")
-    return f"{whole}.{fraction:0<2}"
+        return f"{Decimal(micros) / MICRO:.{decimals}f}"
+    whole, fraction = divmod(abs(micros), MICRO)
+    digits = f"{fraction:06}".rstrip("0")
+    return f"{'-' if micros < 0 else ''}{whole}.{digits:0<2}"

@@ -9,22 +9,24 @@ Machines are taken to be billed by the second at their hourly price, and only wh
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from heapq import nsmallest
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple
 
-from costctl.domain.money import accrued, charged
+from costctl.domain.money import Price, accrued, charged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from costctl.domain.money import Price
-
 CANDIDATES = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 60))
 TAILS_SHOWN = 5
 _NOTHING = timedelta(0)
+_FOREVER = timedelta(days=36_500)
 _READING = timedelta(seconds=1)  # between a window's end and the record of it, clocks are read twice
 
 
@@ -40,19 +42,14 @@ class GapEnd(StrEnum):
     """It goes on, or the period ended before it did."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IdleGap:
-    """One idle time of a session, from its beginning as far as the period goes."""
+class IdleGap(NamedTuple):
+    """One idle time of a session, from its beginning as far as the period goes; a month may have tens of thousands."""
 
     session_id: int
     started_at: datetime
     length: timedelta
     price: Price
     end: GapEnd
-
-    def __post_init__(self) -> None:
-        if self.length <= _NOTHING:
-            raise ValueError("an idle time lasts")
 
     @property
     def cost_micros(self) -> int:
@@ -62,7 +59,7 @@ class IdleGap:
     @property
     def is_tail(self) -> bool:
         """Whether nothing came of it: it ended with a stop."""
-        return self.end in {GapEnd.WINDOW, GapEnd.STOPPED}
+        return self.end is GapEnd.WINDOW or self.end is GapEnd.STOPPED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,39 +131,78 @@ def window_studies(
         used: the idle window that was set, to be replayed too.
         most_tails: how many of the costliest tails to keep.
     """
-    by_currency = defaultdict(list)
+    by_currency: defaultdict[str, list[IdleGap]] = defaultdict(list)
     for gap in gaps:
         by_currency[gap.price.currency].append(gap)
     windows = sorted({*CANDIDATES, *([used] if used else [])})
-    return [
-        WindowStudy(
-            currency=currency,
-            gap_count=len(found),
-            idle_micros=_cost((gap, gap.length) for gap in found),
-            start=start,
-            replays=tuple(replay(found, window, start) for window in windows) if start is not None else (),
-            tails=tuple(_costliest([gap for gap in found if gap.is_tail], most_tails)),
+    return [_study(currency, found, windows, start, most_tails) for currency, found in sorted(by_currency.items())]
+
+
+class IdleTimes:
+    """The idle times of one currency in the order of their lengths: no window needs another walk through them."""
+
+    def __init__(self, gaps: Iterable[IdleGap]) -> None:
+        by_price: defaultdict[int, list[IdleGap]] = defaultdict(list)
+        for gap in gaps:
+            by_price[gap.price.micros_per_hour].append(gap)
+        self._groups = [_AtOnePrice(found) for found in by_price.values()]
+
+    @property
+    def cost_micros(self) -> int:
+        """What they cost as they were."""
+        return charged((group.price, group.total) for group in self._groups)
+
+    def replay(self, window: timedelta, start: timedelta) -> Replay:
+        """Return what they would have been with `window`, where a cold start takes `start`."""
+        restarts = [(group.price, group.restarts(window)) for group in self._groups]
+        extra_starts = sum(count for _, count in restarts)
+        return Replay(
+            window=window,
+            idle_micros=charged((group.price, group.within(window)) for group in self._groups),
+            extra_starts=extra_starts,
+            extra_starts_micros=charged((price, count * start) for price, count in restarts),
+            waiting=extra_starts * start,
+            is_known=all(group.shortest_window + _READING >= window for group in self._groups),
         )
-        for currency, found in sorted(by_currency.items())
-    ]
 
 
-def replay(gaps: Sequence[IdleGap], window: timedelta, start: timedelta) -> Replay:
-    """Return what `gaps` of one currency would have been with `window`, where a cold start takes `start`."""
-    restarted = [gap for gap in gaps if gap.end is GapEnd.WORK and gap.length > window]
-    return Replay(
-        window=window,
-        idle_micros=_cost((gap, min(gap.length, window)) for gap in gaps),
-        extra_starts=len(restarted),
-        extra_starts_micros=_cost((gap, start) for gap in restarted),
-        waiting=len(restarted) * start,
-        is_known=all(gap.length + _READING >= window for gap in gaps if gap.end is GapEnd.WINDOW),
+class _AtOnePrice:
+    """Idle times at one price."""
+
+    def __init__(self, gaps: Sequence[IdleGap]) -> None:
+        self.price = gaps[0].price
+        self.shortest_window = min((gap.length for gap in gaps if gap.end is GapEnd.WINDOW), default=_FOREVER)
+        self._lengths = sorted([gap.length for gap in gaps])
+        self._sums = list(accumulate(self._lengths, initial=_NOTHING))
+        self._until_work = sorted([gap.length for gap in gaps if gap.end is GapEnd.WORK])
+
+    @property
+    def total(self) -> timedelta:
+        return self._sums[-1]
+
+    def within(self, window: timedelta) -> timedelta:
+        """Return how long they would have been together, had each ended with `window` at the latest."""
+        whole = bisect_right(self._lengths, window)
+        return self._sums[whole] + (len(self._lengths) - whole) * window
+
+    def restarts(self, window: timedelta) -> int:
+        """Return how many would have been over when work came."""
+        return len(self._until_work) - bisect_right(self._until_work, window)
+
+
+def _study(
+    currency: str, gaps: Sequence[IdleGap], windows: Iterable[timedelta], start: timedelta | None, most_tails: int
+) -> WindowStudy:
+    times = IdleTimes(gaps)
+    return WindowStudy(
+        currency=currency,
+        gap_count=len(gaps),
+        idle_micros=times.cost_micros,
+        start=start,
+        replays=tuple(times.replay(window, start) for window in windows) if start is not None else (),
+        tails=tuple(_costliest([gap for gap in gaps if gap.is_tail], most_tails)),
     )
 
 
-def _cost(stretches: Iterable[tuple[IdleGap, timedelta]]) -> int:
-    return charged((gap.price, length) for gap, length in stretches)
-
-
 def _costliest(tails: Iterable[IdleGap], most: int) -> list[IdleGap]:
-    return sorted(tails, key=lambda gap: (-gap.cost_micros, gap.started_at))[:most]
+    return nsmallest(most, tails, key=lambda gap: (-gap.cost_micros, gap.started_at))

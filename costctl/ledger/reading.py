@@ -1,79 +1,96 @@
-"""From rows of sessions and phases to `Session` values."""
+"""From rows of sessions and phases to `Session` values.
+
+A report reads tens of thousands of phases: what is done to each row here is most of the time that reading takes.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import BigInteger, Select, select, type_coerce
 
 from costctl.domain.money import Price
 from costctl.domain.sessions import EndReason, Instance, Phase, PhaseSpan, Session
-from costctl.ledger.schema import InstanceRow, PhaseRow, SessionRow
+from costctl.ledger.schema import InstanceRow, PhaseRow, SessionRow, instant_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
 
-    # The start of a phase, the phase and its engine run.
-    Start = tuple[datetime, str, int | None]
+    # The session, the start of a phase in microseconds, the phase and its engine run.
+    Start = tuple[int, int, str, int | None]
 
-_AT_ONCE = 500  # databases bound the number of parameters in a statement
 _INSTANCE = ("machine", "provider", "instance_type", "region", "market", "gpu", "gpu_count")
+_PRICE = (SessionRow.price_micros_per_hour, SessionRow.currency, SessionRow.price_source, SessionRow.price_dated)
+_SESSION = (
+    SessionRow.id,
+    SessionRow.started_at,
+    SessionRow.heartbeat_at,
+    SessionRow.ended_at,
+    SessionRow.end_reason,
+    SessionRow.billing_rule,
+)
+_PHASES = {phase.value: phase for phase in Phase}
 
 
 def sessions_query() -> Select[Any]:
     """Return the query for sessions with their instances, to be narrowed and ordered."""
-    return select(*SessionRow.__table__.columns, *(getattr(InstanceRow, name) for name in _INSTANCE)).join(
-        InstanceRow, InstanceRow.id == SessionRow.instance_id
-    )
+    columns: list[Any] = [*_SESSION, *_PRICE, *(getattr(InstanceRow, name) for name in _INSTANCE)]
+    return select(*columns).join(InstanceRow, InstanceRow.id == SessionRow.instance_id)
 
 
 def read_sessions(connection: Connection, query: Select[Any]) -> list[Session]:
     """Return the sessions that `query` finds, in its order, with their phases."""
+    starts = _starts(connection, query.with_only_columns(SessionRow.id))
+    return [_session(row, starts.get(row[0], ())) for row in connection.execute(query).all()]
+
+
+def _starts(connection: Connection, session_ids: Select[Any]) -> Mapping[int, Iterable[Start]]:
+    # As the integer that is stored: of a phase only its start becomes an instant, and only once.
+    started_at = type_coerce(PhaseRow.started_at, BigInteger)
+    query = select(PhaseRow.session_id, started_at, PhaseRow.phase, PhaseRow.run)
+    query = query.where(PhaseRow.session_id.in_(session_ids)).order_by(PhaseRow.session_id, PhaseRow.started_at)
     rows = connection.execute(query).all()
-    starts = _starts(connection, [row.id for row in rows])
-    return [_session(row, starts.get(row.id, ())) for row in rows]
+    return {session_id: tuple(starts) for session_id, starts in groupby(rows, itemgetter(0))}
 
 
-def _starts(connection: Connection, session_ids: Sequence[int]) -> Mapping[int, Sequence[Start]]:
-    found: defaultdict[int, list[Start]] = defaultdict(list)
-    query = select(PhaseRow.session_id, PhaseRow.started_at, PhaseRow.phase, PhaseRow.run)
-    for first in range(0, len(session_ids), _AT_ONCE):
-        some = query.where(PhaseRow.session_id.in_(session_ids[first : first + _AT_ONCE]))
-        for session_id, at, phase, run in connection.execute(some.order_by(PhaseRow.session_id, PhaseRow.started_at)):
-            found[session_id].append((at, phase, run))
-    return found
-
-
-def _session(row: Row[Any], starts: Sequence[Start]) -> Session:
+def _session(row: Sequence[Any], starts: Iterable[Start]) -> Session:
+    session_id, started_at, heartbeat_at, ended_at, end_reason, rule_name, *rest = row
     return Session(
-        id=row.id,
-        instance=Instance(**{name: getattr(row, name) for name in _INSTANCE}),
-        started_at=row.started_at,
-        heartbeat_at=row.heartbeat_at,
-        ended_at=row.ended_at,
-        end_reason=EndReason(row.end_reason) if row.end_reason else None,
-        price=_price(row),
-        rule_name=row.billing_rule,
-        phases=tuple(_spans(starts, row.ended_at or row.heartbeat_at)),
+        id=session_id,
+        instance=_instance(*rest[len(_PRICE) :]),
+        started_at=started_at,
+        heartbeat_at=heartbeat_at,
+        ended_at=ended_at,
+        end_reason=EndReason(end_reason) if end_reason else None,
+        price=_price(*rest[: len(_PRICE)]),
+        rule_name=rule_name,
+        phases=_spans(starts, ended_at or heartbeat_at),
     )
 
 
-def _price(row: Row[Any]) -> Price | None:
-    if row.price_micros_per_hour is None:
+@lru_cache(maxsize=1024)  # many sessions have the same, and should share it
+def _instance(*facts: Any) -> Instance:
+    return Instance(**dict(zip(_INSTANCE, facts, strict=True)))
+
+
+@lru_cache(maxsize=1024)
+def _price(
+    micros_per_hour: int | None, currency: str | None, source: str | None, dated: datetime | None
+) -> Price | None:
+    if micros_per_hour is None or currency is None or source is None or dated is None:
         return None
-    return Price(
-        micros_per_hour=row.price_micros_per_hour,
-        currency=row.currency,
-        source=row.price_source,
-        dated=row.price_dated,
-    )
+    return Price(micros_per_hour=micros_per_hour, currency=currency, source=source, dated=dated)
 
 
-def _spans(starts: Sequence[Start], known_until: datetime) -> Iterator[PhaseSpan]:
-    ends = [start[0] for start in starts[1:]] + [known_until]
-    for (started_at, phase, run), ended_at in zip(starts, ends, strict=False):
-        yield PhaseSpan(phase=Phase(phase), started_at=started_at, ended_at=ended_at, run=run)
+def _spans(starts: Iterable[Start], known_until: datetime) -> tuple[PhaseSpan, ...]:
+    if not starts:
+        return ()
+    _, instants, phases, runs = zip(*starts, strict=True)
+    edges = [*map(instant_of, instants), known_until]
+    return tuple(map(PhaseSpan, map(_PHASES.__getitem__, phases), edges, edges[1:], runs))

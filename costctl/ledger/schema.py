@@ -23,6 +23,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+def instant_of(microseconds: int) -> datetime:
+    """Return the instant that is stored as so many microseconds since the epoch, in UTC."""
+    return _EPOCH + microseconds * _MICROSECOND
+
+
 class Instant(TypeDecorator[datetime]):
     """An aware instant, stored as integer microseconds since the epoch."""
 
@@ -43,7 +48,7 @@ class Instant(TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Return the instant in UTC."""
-        return None if value is None else _EPOCH + timedelta(microseconds=value)
+        return None if value is None else instant_of(value)
 
 
 class Json(TypeDecorator[Any]):
@@ -108,12 +113,8 @@ class SessionRow(Base):
 # condition, the years before the month cost nothing; that is also why there is none that leads with started_at.
 Index("ix_sessions_known", SessionRow.heartbeat_at, SessionRow.started_at)
 Index("ix_sessions_power_on", SessionRow.power_on_key, SessionRow.started_at)
-Index(
-    "ix_sessions_open",
-    SessionRow.instance_id,
-    sqlite_where=SessionRow.ended_at.is_(None),
-    postgresql_where=SessionRow.ended_at.is_(None),
-)
+# It is partial in PostgreSQL too, as its migration says; to say it here would load that dialect with each command.
+Index("ix_sessions_open", SessionRow.instance_id, sqlite_where=SessionRow.ended_at.is_(None))
 
 
 class PhaseRow(Base):

@@ -10,7 +10,7 @@ from costctl.domain.sessions import Phase
 from costctl.reports.figures import NOTHING, WASTE
 from costctl.reports.names import reason_name
 from costctl.reports.outline import Amount, Column, Count, Length, Moment, Prose, Section, Share, Table
-from costctl.reports.summary import MILLION, cost_columns, part_of, per
+from costctl.reports.summary import MILLION, cost_columns, part_of, per, time_column, time_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,6 +30,7 @@ MOST_BATCHES = 30
 
 def days_section(report: Report, words: Wording, charts: Iterable[Block] = ()) -> Section:
     """Return what each day (or month, of a long period) cost, with `charts` of the same before it."""
+    unit = time_unit(report)
     by_month = len(report.period.days) > MANY_DAYS
     name = _month_of if by_month else _same
     parts = report.parts(lambda piece: name(piece.day))
@@ -42,9 +43,9 @@ def days_section(report: Report, words: Wording, charts: Iterable[Block] = ()) -
     rows = tuple(
         (
             f"{day:%Y-%m}" if by_month else Moment(first[day], "day"),
-            Length(parts[day].length, "hours"),
-            Length(_length(busy.get((day, True))), "hours"),
-            Length(_length(wasted.get((day, True))), "hours"),
+            Length(parts[day].length, unit),
+            Length(_length(busy.get((day, True))), unit),
+            Length(_length(wasted.get((day, True))), unit),
             Count(usage[day][0]),
             Count(usage[day][1]),
             *_costs(report, parts[day]),
@@ -55,7 +56,7 @@ def days_section(report: Report, words: Wording, charts: Iterable[Block] = ()) -
         key="days",
         columns=(
             Column(heading=words.say("month") if by_month else words.say("day")),
-            Column(heading=words.say("hours"), numeric=True, adds_up=True),
+            time_column(report, words),
             Column(heading=words.say("busy"), numeric=True, adds_up=True),
             Column(heading=words.say("waste"), numeric=True, adds_up=True),
             Column(heading=words.say("requests"), numeric=True),
@@ -65,9 +66,9 @@ def days_section(report: Report, words: Wording, charts: Iterable[Block] = ()) -
         rows=rows,
         footer=(
             words.say("all"),
-            Length(report.length, "hours"),
-            Length(_of_phases(report, (Phase.BUSY,)), "hours"),
-            Length(_of_phases(report, WASTE), "hours"),
+            Length(report.length, unit),
+            Length(_of_phases(report, (Phase.BUSY,)), unit),
+            Length(_of_phases(report, WASTE), unit),
             Count(sum(requests for requests, _ in usage.values())),
             Count(sum(tokens for _, tokens in usage.values())),
             *_totals(report),
@@ -79,6 +80,7 @@ def days_section(report: Report, words: Wording, charts: Iterable[Block] = ()) -
 
 def models_section(report: Report, words: Wording) -> Section:
     """Return what each model was used for and cost, its starts and idle times included."""
+    unit = time_unit(report)
     parts = report.parts(lambda piece: piece.model)
     busy = report.parts(lambda piece: (piece.model, piece.phase is Phase.BUSY))
     usage: dict[str | None, tuple[int, int]] = dict(_usage_by(report.usage, lambda use: use.model))
@@ -86,8 +88,8 @@ def models_section(report: Report, words: Wording) -> Section:
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
             words.say("no engine up") if model is None else model,
-            Length(_length(parts.get(model)), "hours"),
-            Length(_length(busy.get((model, True))), "hours"),
+            Length(_length(parts.get(model)), unit),
+            Length(_length(busy.get((model, True))), unit),
             Count(usage.get(model, (0, 0))[0]),
             Count(usage.get(model, (0, 0))[1]),
             *_costs(report, parts.get(model)),
@@ -99,7 +101,7 @@ def models_section(report: Report, words: Wording) -> Section:
         key="models",
         columns=(
             Column(heading=words.say("model"), shrinks=True),
-            Column(heading=words.say("hours"), numeric=True, adds_up=True),
+            time_column(report, words),
             Column(heading=words.say("busy"), numeric=True, adds_up=True),
             Column(heading=words.say("requests"), numeric=True),
             Column(heading=words.say("tokens"), numeric=True),
@@ -116,11 +118,12 @@ def models_section(report: Report, words: Wording) -> Section:
 
 def ends_section(report: Report, words: Wording) -> Section:
     """Return how sessions ended, with what each kind cost."""
+    unit = time_unit(report)
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
             reason_name(reason, words),
             Count(len(ended)),
-            Length(sum((row.length for row in ended), NOTHING), "hours"),
+            Length(sum((row.length for row in ended), NOTHING), unit),
             *(_cost_of_rows(ended, total.currency) for total in report.totals),
         )
         for reason, ended in report.rows_by_end.items()
@@ -130,17 +133,18 @@ def ends_section(report: Report, words: Wording) -> Section:
         columns=(
             Column(heading=words.say("end")),
             Column(heading=words.say("sessions"), numeric=True),
-            Column(heading=words.say("hours"), numeric=True, adds_up=True),
+            time_column(report, words),
             *cost_columns(report, words),
         ),
         rows=rows,
-        footer=(words.say("all"), Count(len(report.rows)), Length(report.length, "hours"), *_totals(report)),
+        footer=(words.say("all"), Count(len(report.rows)), Length(report.length, unit), *_totals(report)),
     )
     return Section(key="ends", title=words.say("How sessions ended"), blocks=(table,))
 
 
 def batches_section(report: Report, words: Wording) -> Section | None:
     """Return batches apart from serving; None if there were no batches."""
+    unit = time_unit(report)
     if not report.batches:
         return None
     parts = report.parts(lambda piece: piece.in_batch)
@@ -148,20 +152,20 @@ def batches_section(report: Report, words: Wording) -> Section | None:
         key="batch-or-serving",
         columns=(
             Column(heading=words.say("work")),
-            Column(heading=words.say("hours"), numeric=True, adds_up=True),
+            time_column(report, words),
             Column(heading=words.say("share"), numeric=True),
             *cost_columns(report, words),
         ),
         rows=tuple(
             (
                 words.say("batches") if in_batch else words.say("serving, and all time between"),
-                Length(_length(parts.get(in_batch)), "hours"),
+                Length(_length(parts.get(in_batch)), unit),
                 Share(part_of(_length(parts.get(in_batch)), report.length)),
                 *_costs(report, parts.get(in_batch)),
             )
             for in_batch in (True, False)
         ),
-        footer=(words.say("all"), Length(report.length, "hours"), None, *_totals(report)),
+        footer=(words.say("all"), Length(report.length, unit), None, *_totals(report)),
     )
     return Section(key="batches", title=words.say("Batches"), blocks=(kinds, _batch_table(report, words)))
 

@@ -47,8 +47,13 @@ def formatted(table: Table, words: Wording, zone: ZoneInfo) -> FormattedTable:
 
 def value_text(value: Cell, words: Wording, zone: ZoneInfo) -> str:
     """Return the text of a value that stands alone, with its unit."""
-    if isinstance(value, Length) and value.unit == "hours":
-        return words.say("{hours} h", hours=_text(value, words, zone))
+    if isinstance(value, Length) and value.unit:
+        number = _text(value, words, zone)
+        return (
+            words.say("{number} h", number=number)
+            if value.unit == "hours"
+            else words.say("{number} min", number=number)
+        )
     if isinstance(value, Length):
         return words.length(value.value)
     return _text(with_decimals([value], words)[0], words, zone)

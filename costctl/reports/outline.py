@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
     from zoneinfo import ZoneInfo
 
+TimeUnit = Literal["minutes", "hours"]
 MomentForm = Literal["day", "short", "minute", "second"]
 
 
@@ -50,7 +51,7 @@ class Length:
     """How long something lasted; in tables as a number of `unit`s that the heading names, so that a column compares."""
 
     value: timedelta
-    unit: Literal["minutes", "hours"] | None = None
+    unit: TimeUnit | None = None
 
 
 @dataclass(frozen=True, slots=True)

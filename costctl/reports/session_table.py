@@ -75,10 +75,8 @@ def _row(report: Report, row: SessionFigure, words: Wording) -> tuple[Cell, ...]
 
 
 def _end(row: SessionFigure, words: Wording) -> str:
-    if row.is_open:
-        end = words.say("open")
-    else:
-        end = ">" if row.went_on_after else reason_name(row.end_reason, words)
+    going_on = words.say("open") if row.is_open else ">"
+    end = going_on if row.is_open or row.went_on_after else reason_name(row.end_reason, words)
     return f"< {end}" if row.began_before else end
 
 

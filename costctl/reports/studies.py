@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
-from itertools import chain
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from costctl.domain.forecast import MonthToDate
@@ -65,7 +65,7 @@ def idle_gaps(
         if price is None:
             continue
         spans = list(session.spans(period.started_at, period.ended_at))
-        for span, following in zip(spans, chain(spans[1:], [None]), strict=True):
+        for span, following in zip_longest(spans, spans[1:]):
             if span.phase is Phase.IDLE:
                 yield IdleGap(
                     session_id=session.id,

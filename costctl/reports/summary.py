@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,13 @@ from costctl.reports.outline import Amount, Column, Count, Figure, Figures, Leng
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import timedelta
 
     from costctl.reports.figures import CurrencyTotal, Report
-    from costctl.reports.outline import Block, Cell
+    from costctl.reports.outline import Block, Cell, TimeUnit
     from costctl.reports.wording import Wording
 
 MILLION = 1_000_000
+_A_FEW_HOURS = timedelta(hours=10)
 
 
 def summary_section(report: Report, words: Wording) -> Section:
@@ -37,7 +38,7 @@ def phases_section(report: Report, words: Wording) -> Section:
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
             names[phase],
-            Length(length, "hours"),
+            Length(length, time_unit(report)),
             Share(part_of(length, whole)),
             *(Amount(micros=total.phase_micros.get(phase, 0), currency=total.currency) for total in report.totals),
         )
@@ -47,19 +48,30 @@ def phases_section(report: Report, words: Wording) -> Section:
         key="phases",
         columns=(
             Column(heading=words.say("phase")),
-            Column(heading=words.say("hours"), numeric=True, adds_up=True),
+            time_column(report, words),
             Column(heading=words.say("share"), numeric=True),
             *cost_columns(report, words),
         ),
         rows=rows,
         footer=(
             words.say("all"),
-            Length(whole, "hours"),
+            Length(whole, time_unit(report)),
             None,
             *(Amount(micros=total.cost_micros, currency=total.currency) for total in report.totals),
         ),
     )
     return Section(key="phases", title=words.say("Where the hours went"), blocks=(table,))
+
+
+def time_unit(report: Report) -> TimeUnit:
+    """Return in what a report tells times: hours, or minutes where there are only a few hours."""
+    return "hours" if report.length >= _A_FEW_HOURS else "minutes"
+
+
+def time_column(report: Report, words: Wording) -> Column:
+    """Return the column for times in that unit."""
+    heading = words.say("hours") if time_unit(report) == "hours" else words.say("minutes")
+    return Column(heading=heading, numeric=True, adds_up=True)
 
 
 def cost_columns(report: Report, words: Wording) -> Iterator[Column]:
@@ -86,7 +98,7 @@ def _headline(report: Report, words: Wording) -> Iterator[Figure]:
         yield Figure(label=words.say("total"), value=None, note=words.say("no session has a price"))
     yield from _with_standing(report, words)
     sessions = words.count("{number} session", "{number} sessions", len(report.rows))
-    yield Figure(label=words.say("hours up"), value=Length(report.length, "hours"), note=sessions)
+    yield Figure(label=words.say("time up"), value=Length(report.length, time_unit(report)), note=sessions)
     requests = sum(use.requests for use in report.usage)
     tokens = sum(use.tokens for use in report.usage)
     yield Figure(label=words.say("requests"), value=Count(requests), note=_tokens(report, tokens, words))

@@ -1,30 +1,44 @@
 """The table that ships, and genai-prices: its types played by hand, and its real data where it is installed."""
 
 import csv
+import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from importlib.metadata import PackageNotFoundError, version
 from types import SimpleNamespace
 
 import pytest
 
 from costctl import resources
-from costctl.adapters.hosted import hosted_prices, read_providers, shipped_prices
+from costctl.adapters.hosted import LIBRARY, hosted_prices, read_providers, shipped_prices
 
-SHIPPED = 44
+SHIPPED = 993
+FROM_LITELLM = 44
+CATALOG = resources.folder("catalog")
+TABLE = CATALOG / "hosted_prices.csv"
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
+DECEMBER = datetime(2026, 12, 1, tzinfo=UTC)
 READ_ALONE = """
 import sys
-{before}
 def refuse(event, args):
     if event.startswith("socket."):
         raise SystemExit("the network was asked: " + event)
 sys.addaudithook(refuse)
 from datetime import UTC, datetime
 from costctl.adapters.hosted import hosted_prices
-print(len(hosted_prices(datetime(2026, 11, 1, tzinfo=UTC)).prices))
+found = hosted_prices(datetime(2026, 11, 22, tzinfo=UTC)).prices
+print(len(found), found[-1].source, "imported" if "genai_prices" in sys.modules else "left alone", sep=", ")
+"""
+A_LIBRARY = """
+from types import SimpleNamespace
+from decimal import Decimal
+prices = SimpleNamespace(input_mtok=Decimal(1), output_mtok=Decimal(2))
+model = SimpleNamespace(id="qwen9-8b", prices=prices, deprecated=None, get_prices=lambda at: prices)
+providers = [SimpleNamespace(id="novita", models=[model])]
 """
 
 
@@ -57,13 +71,44 @@ def read(*models, provider="novita", at=NOVEMBER):
 
 
 def test_the_table_that_ships_is_whole():
-    with (resources.folder("catalog") / "hosted_prices.csv").open(encoding="utf-8", newline="") as file:
+    with TABLE.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert all(value == value.strip() and (value or name == "date") for row in rows for name, value in row.items())
     prices = shipped_prices()
-    assert len(prices) == len(rows) == SHIPPED
-    assert len({(price.provider, price.model, price.input_micros, price.output_micros) for price in prices}) == SHIPPED
-    assert all(10_000 <= price.input_micros <= price.output_micros <= 3_000_000 for price in prices)
+    assert len(prices) == len(rows) == len(set(prices)) == SHIPPED
+    amounts = {amount for price in prices for amount in (price.input_micros, price.output_micros)}
+    assert (min(amounts), max(amounts)) == (6_880, 22_500_000)
+    from_litellm = [price for price in prices if price.source == "litellm 1.109.1"]
+    assert len(from_litellm) == FROM_LITELLM
+    assert len(prices) - len(from_litellm) == sum(price.source.startswith(LIBRARY) for price in prices)
+
+
+def test_what_the_table_has_of_the_library_is_what_the_library_says(tmp_path):
+    release, day = re.search(rf"{LIBRARY} (\S+) of (\S+),", TABLE.read_text(encoding="utf-8")).groups()
+    try:
+        installed = version(LIBRARY)
+    except PackageNotFoundError:
+        pytest.skip(f"{LIBRARY} is not installed")
+    if installed != release:
+        pytest.skip(f"the table is of {LIBRARY} {release}, and {installed} is installed")
+    without = [line for line in TABLE.read_text(encoding="utf-8").splitlines() if LIBRARY not in line]
+    made = tmp_path / "made.csv"
+    made.write_text("".join(f"{line}\n" for line in without), encoding="utf-8")
+    subprocess.run([sys.executable, CATALOG / "make_hosted_prices.py", day, made], check=True)
+    assert made.read_text(encoding="utf-8") == TABLE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "model", ["Qwen/Qwen3-30B-A3B", "deepseek-ai/DeepSeek-R1-Distill-Llama-70B", "google/gemma-3-27b-it", "gpt-oss-20b"]
+)
+def test_open_models_are_priced_without_the_library(model):
+    (source,) = {price.source for price in hosted_prices(DECEMBER).of_model(model)}
+    assert source.startswith(LIBRARY)
+
+
+@pytest.mark.parametrize("model", ["gpt-5.4", "claude-opus-4-6", "gemini-3-pro-preview", "dolphin", "glm-5:batch"])
+def test_what_nobody_runs_himself_is_not_in_the_table(model):
+    assert hosted_prices(DECEMBER).of_model(model) == ()
 
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen3-8B-FP8", "meta-llama/Llama-3.1-8B"])
@@ -104,30 +149,44 @@ def test_a_router_that_passes_prices_on_is_its_provider():
     assert price.provider == "nscale"
 
 
-def test_the_librarys_own_data_is_read_as_of_the_day():
-    pytest.importorskip("genai_prices")
-    found = hosted_prices(NOVEMBER)
-    assert len(found.prices) > 1000
-    of_novita = [
-        price
-        for price in found.of_model("meta-llama/Llama-3.1-8B-Instruct")
-        if price.provider == "novita" and price.source.startswith("genai-prices ")
-    ]
+def test_prices_that_begin_later_are_not_told():
+    of_novita = [price for price in hosted_prices(NOVEMBER).of_model("Llama-3.1-8B") if price.provider == "novita"]
     assert date(2026, 10, 18) in {price.dated for price in of_novita}
-    assert not [price for price in found.prices if price.dated and price.dated > NOVEMBER.date()]
+    assert not [price for price in hosted_prices(NOVEMBER).prices if price.dated and price.dated > NOVEMBER.date()]
+    assert [price for price in hosted_prices(DECEMBER).prices if price.dated and price.dated > NOVEMBER.date()]
 
 
-def test_nothing_is_fetched():
-    assert read_alone() >= SHIPPED
+@pytest.mark.parametrize("release", ["0.2.2", "0.2.3"])
+def test_a_library_that_says_nothing_newer_is_not_imported(tmp_path, release):
+    install(tmp_path, release)
+    assert read_alone(tmp_path) == f"{SHIPPED}, genai-prices 0.2.3 of 2026-11-22, left alone"
 
 
-def test_without_the_library_there_is_what_ships():
-    assert read_alone("sys.modules['genai_prices'] = None") == SHIPPED
+@pytest.mark.parametrize("release", ["0.2.10", "0.3"])
+def test_a_newer_library_is_read_instead_of_what_was_written_down(tmp_path, release):
+    install(tmp_path, release)
+    assert read_alone(tmp_path) == f"{FROM_LITELLM + 1}, genai-prices {release}, imported"
 
 
-def read_alone(before=""):
-    """Return how many prices a process finds that ends if it asks the network."""
-    script = READ_ALONE.format(before=before)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+def install(folder, release):
+    """Put a library of one price into `folder`, as an installer would."""
+    (folder / "genai_prices").mkdir()
+    (folder / "genai_prices" / "__init__.py").touch()
+    (folder / "genai_prices" / "data.py").write_text(A_LIBRARY, encoding="utf-8")
+    (folder / f"genai_prices-{release}.dist-info").mkdir()
+    metadata = f"Metadata-Version: 2.1\nName: genai-prices\nVersion: {release}\n"
+    (folder / f"genai_prices-{release}.dist-info" / "METADATA").write_text(metadata, encoding="utf-8")
+
+
+def read_alone(folder):
+    """Return what a process finds that looks into `folder` first, and ends if it asks the network."""
+    searched = os.pathsep.join([str(folder), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-c", READ_ALONE],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": searched},
+    )
     assert (done.returncode, done.stderr) == (0, "")
-    return int(done.stdout)
+    return done.stdout.strip()

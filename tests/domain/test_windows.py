@@ -1,11 +1,10 @@
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costctl.domain.money import Price, accrued
-from costctl.domain.windows import CANDIDATES, GapEnd, IdleGap, replay, window_studies
+from costctl.domain.money import Price, accrued, charged
+from costctl.domain.windows import CANDIDATES, GapEnd, IdleGap, IdleTimes, window_studies
 
 BEGIN = datetime(2026, 1, 5, 9, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -50,26 +49,19 @@ def test_longer_windows_are_not_known_where_the_window_ended_an_idle_time():
 
 def test_a_window_that_ended_a_hair_early_is_still_known():
     nearly = gap(30 * MINUTE - timedelta(microseconds=1), GapEnd.WINDOW)
-    assert replay([nearly], 30 * MINUTE, MINUTE).is_known
+    assert IdleTimes([nearly]).replay(30 * MINUTE, MINUTE).is_known
 
 
 @given(GAPS, LENGTHS, LENGTHS)
-def test_a_replay_is_what_a_walk_through_the_gaps_gives(gaps, window, start):
-    found = replay(gaps, window, start)
-    idle = starts = 0
-    paid = []
-    for seen in gaps:
-        if seen.length <= window:
-            idle += seen.length / timedelta(seconds=1) * seen.price.micros_per_hour / 3600
-            continue
-        idle += window / timedelta(seconds=1) * seen.price.micros_per_hour / 3600
-        if seen.end is GapEnd.WORK:
-            starts += 1
-            paid.append(accrued(seen.price, start))
-    assert found.idle_micros == pytest.approx(idle, abs=1)
-    assert found.extra_starts == starts
-    assert found.extra_starts_micros == pytest.approx(sum(paid), abs=len(paid) + 1)
-    assert found.waiting == starts * start
+def test_a_replay_is_what_a_walk_through_the_gaps_gives_to_the_last_digit(gaps, window, start):
+    found = IdleTimes(gaps).replay(window, start)
+    restarted = [seen for seen in gaps if seen.end is GapEnd.WORK and seen.length > window]
+    assert found.idle_micros == charged((seen.price, min(seen.length, window)) for seen in gaps)
+    assert found.extra_starts == len(restarted)
+    assert found.extra_starts_micros == charged((seen.price, start) for seen in restarted)
+    assert found.waiting == len(restarted) * start
+    by_window = [seen.length for seen in gaps if seen.end is GapEnd.WINDOW]
+    assert found.is_known == all(length + timedelta(seconds=1) >= window for length in by_window)
 
 
 @given(GAPS, LENGTHS)
@@ -84,7 +76,7 @@ def test_a_window_as_long_as_all_gaps_changes_nothing(gaps, start):
 
 @given(GAPS, LENGTHS, LENGTHS, LENGTHS)
 def test_a_longer_window_costs_more_idle_time_and_fewer_starts(gaps, one, other, start):
-    shorter, longer = (replay(gaps, window, start) for window in sorted([one, other]))
+    shorter, longer = (IdleTimes(gaps).replay(window, start) for window in sorted([one, other]))
     assert shorter.idle_micros <= longer.idle_micros
     assert shorter.extra_starts >= longer.extra_starts
 
@@ -92,7 +84,7 @@ def test_a_longer_window_costs_more_idle_time_and_fewer_starts(gaps, one, other,
 @given(GAPS, LENGTHS)
 def test_a_window_of_a_cold_start_costs_at_most_twice_what_hindsight_does(gaps, start):
     work = [seen for seen in gaps if seen.end is GapEnd.WORK]
-    rule = replay(work, start, start)
+    rule = IdleTimes(work).replay(start, start)
     hindsight = sum(accrued(seen.price, min(seen.length, start)) for seen in work)
     assert rule.cost_micros <= 2 * hindsight + 2 * len(work)
 
@@ -141,8 +133,3 @@ def test_without_a_measured_start_nothing_is_replayed():
 def test_the_candidates_are_what_people_choose():
     assert [window // MINUTE for window in CANDIDATES] == [1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 60]
     assert window_studies([], start=MINUTE) == []
-
-
-def test_a_gap_lasts():
-    with pytest.raises(ValueError, match="an idle time lasts"):
-        gap(0)

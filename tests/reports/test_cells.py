@@ -78,7 +78,7 @@ def test_cells_do_not_repeat_what_the_heading_names():
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (Length(timedelta(minutes=90), "hours"), "1h30m"),
+        (Length(timedelta(minutes=90), "hours"), "1.5 h"),
         (usd(4_000), "0.0040 USD"),
         (usd(1_980_000, per="h"), "1.98 USD/h"),
         (Count(12_345), "12,345"),

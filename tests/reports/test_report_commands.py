@@ -80,8 +80,52 @@ def run(*args):
 def test_a_month_as_a_table(january):
     lines = shown("report", "--month", "2026-01", "--lang", "en")
     assert (
-        lines[: lines.index("By day")]
+        lines[: lines.index("By model")]
         == """\
+GPU cost, 2026-01
+times in UTC
+
+In short
+total       1.50 CNY
+total      49.00 USD
+time up    310.0 min  3 sessions
+requests           0  0 tokens, 0 of them generated
+waste     0.9000 CNY  60.0% of the bill
+waste      12.25 USD  25.0% of the bill
+
+Waste is what was paid while nothing was answered: starting, idle, unknown.
+1 session of unknown price (20m) is in no sum of money.
+Say what an hour costs with `costctl serve --price '1.8 CNY/h'` or in the configuration.
+
+Where the hours went
+phase     minutes  share  cost, CNY  cost, USD
+----------------------------------------------
+starting     67.0  21.6%       0.15      12.25
+busy        141.0  45.5%       0.45      24.50
+idle         35.0  11.3%       0.75       0.00
+off          67.0  21.6%       0.15      12.25
+----------------------------------------------
+all         310.0              1.50      49.00
+
+By day
+day         minutes   busy  waste  requests  tokens  cost, CNY  cost, USD
+-------------------------------------------------------------------------
+2026-01-30     50.0   15.0   30.0         0       0       1.50       0.00
+2026-01-31    260.0  126.0   72.0         0       0       0.00      49.00
+-------------------------------------------------------------------------
+all           310.0  141.0  102.0         0       0       1.50      49.00
+
+Sessions
+started      ended        minutes  GPU                      price  cost, CNY  cost, USD  starting   busy  idle  end
+--------------------------------------------------------------------------------------------------------------------
+01-30 14:00  01-30 14:50     50.0  A10G                1.80 CNY/h       1.50                  5.0   15.0  25.0  idle
+01-31 05:00  01-31 05:20     20.0  A10G                   unknown    unknown    unknown       2.0    6.0  10.0  idle
+01-31 20:00  02-01 00:00    240.0  8x H100 80GB HBM3  12.25 USD/h                 49.00      60.0  120.0   0.0  >
+--------------------------------------------------------------------------------------------------------------------
+all                         310.0                                       1.50      49.00      67.0  141.0  35.0
+
+< began before this period, > went on after it: only the part in the period is counted.
+
 """.splitlines()
     )
 

@@ -36,7 +36,7 @@ January 2026 <i>
 In short
 cost                   4.00 CNY  at 1.98 CNY/h
 空闲 share                66.7%
-length                    1h30m
+length                 90.0 min
 requests                 12,345
 price                   unknown  say what an hour costs
 newest      2026-02-01 00:30:15
