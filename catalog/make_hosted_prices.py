@@ -15,11 +15,9 @@ from costctl.domain.hosted import HostedPrice
 from costctl.domain.money import format_amount
 
 TABLE = Path(__file__).with_name("hosted_prices.csv")
-OPEN_WEIGHTS = re.compile(
-    r"(?<![a-z])(qwen|qwq|(code)?llama|[a-z]+stral|mixtral|gemma|phi|deepseek|glm|gpt-oss|granite|olmo|nemotron|kimi|minimax)"
-    r"(?!.*:batch)"
-)
-"""In the names of models whose weights vLLM serves, or of their families; offers for batches are other offers."""
+FAMILIES = "qwen|qwq|llama|codellama|[a-z]+tral|gemma|phi|deepseek|glm|gpt-oss|granite|olmo|nemotron|kimi|minimax"
+OPEN_WEIGHTS = re.compile(rf"^(?!.*(?:gemini|:batch)).*(?:(?<![a-z])(?:{FAMILIES})|\db(?![a-z0-9]))")
+"""In names of models that vLLM serves: a family with open weights, or a size. Offers for batches are other offers."""
 
 
 def main(day: str, table: Path = TABLE) -> None:

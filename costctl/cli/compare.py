@@ -66,15 +66,16 @@ def compare(*, lang: str | None, as_json: bool, **asked: Any) -> None:
 def _compared(*, month: str | None, zone_name: str | None, gpus: str | None, **asked: Any) -> Comparison:
     from datetime import UTC, datetime
 
+    from costctl.domain.currencies import read_currency
     from costctl.domain.offers import Market
     from costctl.wiring.comparison import Wish, compare_period, compare_plan
 
     now = datetime.now(UTC)
     market, currency = asked.pop("market"), asked.pop("currency")
     wish = Wish(
-        gpus=tuple(name for name in (gpus or "").split(",") if name.strip()),
+        gpus=() if gpus is None else tuple(name for name in gpus.split(",") if name.strip()) or (gpus,),
         market=Market(market) if market else None,
-        currency=currency and currency.upper(),
+        currency=read_currency(currency) if currency else None,
         **{name: asked.pop(name) for name in ("provider", "region", "baseline")},
     )
     if month is None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from costctl.domain.money import Price
 
 _FALLBACK_CURRENCY = "USD"
+_SERVERLESS = "-serverless"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +47,8 @@ class Shelf:
     def best(self, gpu: GpuModel, market: Market, terms: Terms) -> Offer | None:
         """Return the offer by which one `gpu` would be rented, None if there is none.
 
-        Own prices come first, then machines with a single GPU, then the currency to compare in, then the cheapest.
+        Machines come before serverless workers, then own prices, single GPUs, the currency to compare in; of what is
+        left, the cheapest is taken.
         """
         found: Sequence[Offer] = [offer for offer in self._offers if offer.gpu == gpu.name and offer.market is market]
         for fact in ("provider", "region", "instance_type"):
@@ -54,6 +56,7 @@ class Shelf:
             if wanted:
                 those = [offer for offer in found if _is_at(offer, fact, wanted)]
                 found = those if those or fact in terms.asked else found
+        found = _preferred(found, lambda offer: not _is_serverless(offer))
         found = _preferred(found, lambda offer: offer.origin is Origin.OWN)
         found = _preferred(found, lambda offer: offer.gpu_count == 1)
         found = _preferred(found, lambda offer: offer.currency == (terms.currency or _FALLBACK_CURRENCY))
@@ -80,11 +83,10 @@ class Shelf:
     def _narrowed(self, offers: Sequence[Offer], fact: str, wanted: str | None) -> Sequence[Offer]:
         if wanted is None:
             return offers
-        found = [offer for offer in offers if _is_at(offer, fact, wanted)]
-        if not found:
-            known = sorted({getattr(offer, fact) for offer in offers} - {None})
+        known = sorted({getattr(offer, fact) for offer in offers} - {None})
+        if wanted.casefold() not in map(str.casefold, known):
             raise BadValueError(f"no price at the {fact} {wanted!r} is known; known are {', '.join(known) or 'none'}")
-        return found
+        return [offer for offer in offers if _is_at(offer, fact, wanted)]
 
 
 def _is_at(offer: Offer, fact: str, wanted: str) -> bool:
@@ -92,6 +94,11 @@ def _is_at(offer: Offer, fact: str, wanted: str) -> bool:
     if value is None:
         return fact == "region" and offer.provider is not None  # its price does not depend on the region
     return value.casefold() == wanted.casefold()
+
+
+def _is_serverless(offer: Offer) -> bool:
+    """Return whether what is rented are workers for single requests: no machine that costctl could run on."""
+    return (offer.provider or "").endswith(_SERVERLESS)
 
 
 def _preferred(offers: Sequence[Offer], is_better: Callable[[Offer], bool]) -> Sequence[Offer]:

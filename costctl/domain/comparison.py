@@ -6,25 +6,24 @@ Amounts of different currencies are never added or compared.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from costctl.domain.fit import Fit, Verdict, needed_flags
-from costctl.domain.money import Price, accrued, to_micro_units
-from costctl.domain.offers import Market, Offer
-from costctl.domain.speed import Setup, Speed, speed_on
+from costctl.domain.fit import Verdict, needed_flags
+from costctl.domain.money import accrued, to_micro_units
 from costctl.domain.workload import WEEK, WEEKS_PER_YEAR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
     from costctl.domain.baseline import Baseline
-    from costctl.domain.best_offers import Shelf, Terms
-    from costctl.domain.gpu_models import GpuModel, GpuModels
+    from costctl.domain.fit import Fit
+    from costctl.domain.gpu_models import GpuModel
     from costctl.domain.models import ModelFacts
-    from costctl.domain.workload import Load, Measure, Workload
+    from costctl.domain.money import Price
+    from costctl.domain.offers import Market, Offer
+    from costctl.domain.speed import Speed
+    from costctl.domain.workload import Load, Workload
 
 _NOTHING = timedelta(0)
 _MILLION = 10**6
@@ -39,6 +38,14 @@ class Part:
     fit: Fit | None
     speed: Speed
 
+    @property
+    def verdict(self) -> Verdict | None:
+        """How the model fits, with as much context as its requests took; None if that is unknown."""
+        if self.fit is None:
+            return None
+        requests_fit = not self.load.traffic.requests or self.load.traffic.mean_length <= self.fit.longest_context
+        return self.fit.verdict if requests_fit else Verdict.TOO_LARGE
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OnGpu:
@@ -50,7 +57,7 @@ class OnGpu:
     @property
     def verdict(self) -> Verdict | None:
         """How the model fits that fits worst; None if one is unknown and all others fit."""
-        verdicts = [part.fit and part.fit.verdict for part in self.parts if part.load.model]
+        verdicts = [part.verdict for part in self.parts if part.load.model]
         for verdict in (Verdict.TOO_LARGE, None, Verdict.SHORTER):
             if verdict in verdicts:
                 return verdict
@@ -97,6 +104,11 @@ class Row:
     """About the offer, as `offers.Doubts` says them."""
 
     @property
+    def currency(self) -> str | None:
+        """What it is paid in; None without a price."""
+        return self.price.currency if self.price else None
+
+    @property
     def as_run_micros(self) -> int | None:
         """What it costs if the machine is up only as it is used."""
         return None if self.price is None or self.on.as_run is None else accrued(self.price, self.on.as_run)
@@ -112,6 +124,11 @@ class Row:
         if self.as_run_micros is None or not self.tokens:
             return None
         return to_micro_units(Fraction(self.as_run_micros * _MILLION, self.tokens))
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the work can be done on this GPU at all, as far as is known."""
+        return self.on.verdict is not Verdict.TOO_LARGE
 
     @property
     def is_overfull(self) -> bool:
@@ -149,24 +166,21 @@ class Comparison:
     def currencies(self) -> tuple[str, ...]:
         """All that occur, in which each is compared for itself."""
         spent = {part.currency for part in self.workload.spent}
-        return tuple(sorted(spent | {row.price.currency for row in self.rows if row.price}))
+        return tuple(sorted(spent | {row.currency for row in self.rows if row.currency}))
 
-    def cheapest(self, currency: str) -> Row | None:
-        """Return the cheapest row, as run, on which everything fits and gets done (as far as is known)."""
-        fitting = [
-            (row.as_run_micros, row)
-            for row in self.rows
-            if row.price
-            and row.price.currency == currency
-            and row.as_run_micros is not None
-            and row.on.verdict is not Verdict.TOO_LARGE
-            and not row.is_overfull
+    def cheapest(self, currency: str, market: Market | None = None) -> Row | None:
+        """Return the cheapest row (in `market`), as run, where all fits and gets done, as far as is known."""
+        costs = [
+            (row.as_run_micros, number)
+            for number, row in enumerate(self.rows)
+            if row.currency == currency and market in {None, row.market}
+            if row.as_run_micros is not None and row.is_possible and not row.is_overfull
         ]
-        return min(fitting, key=lambda found: found[0], default=(0, None))[1]
+        return self.rows[min(costs)[1]] if costs else None
 
     def spent_micros(self, currency: str) -> int | None:
-        """Return what was spent, if all of it in this currency; else None: a part compares with nothing."""
-        if {part.currency for part in self.workload.spent} != {currency}:
+        """Return what was spent, if all of it is known and in this currency; a part compares with nothing."""
+        if self.workload.is_partly_unpriced or {part.currency for part in self.workload.spent} != {currency}:
             return None
         return sum(part.micros for part in self.workload.spent)
 
@@ -177,9 +191,7 @@ class Comparison:
 
     def less_than_baseline(self, row: Row) -> Fraction | None:
         """Return by what share `row`, as run, costs less than the baseline; None in different currencies."""
-        if self.held is None or not (row.price and self.held.row.price):
-            return None
-        if row.price.currency != self.held.row.price.currency:
+        if self.held is None or row.currency is None or row.currency != self.held.row.currency:
             return None
         return share_less(row.as_run_micros, self.held.micros)
 
@@ -190,39 +202,6 @@ class Comparison:
         return sum(part.always_on_micros(self.workload.period) for part in self.workload.spent)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Knowledge:
-    """What a comparison is made from, besides the workload."""
-
-    models: Mapping[str, ModelFacts | None]
-    """The facts of each model by the name its loads have."""
-    gpus: GpuModels
-    shelf: Shelf
-    terms: Terms
-    measures: Sequence[Measure] = ()
-
-
-def compare(
-    workload: Workload,
-    gpus: Iterable[GpuModel],
-    *,
-    knowledge: Knowledge,
-    markets: Sequence[Market] = tuple(Market),
-    baseline: Baseline | None = None,
-) -> Comparison:
-    """Return what `workload` would cost on one of each of `gpus` in `markets`, beside `baseline`.
-
-    Of several markets, those in which a GPU is not offered are left out, if it is in another.
-    """
-    rows: list[Row] = []
-    for gpu in gpus:
-        on = _on_gpu(gpu, workload, knowledge)
-        found = [_row(on, market, workload, knowledge) for market in markets]
-        rows += [row for row in found if row.price] or found[:1]
-    held = _held(baseline, workload, knowledge) if baseline else None
-    return Comparison(workload=workload, rows=tuple(rows), held=held)
-
-
 def per_year(micros: int | None, period: timedelta) -> int | None:
     """Return what 52 times a week's amount are; None where the period is no week, and no year follows from it."""
     return None if micros is None or period != WEEK else micros * WEEKS_PER_YEAR
@@ -231,38 +210,3 @@ def per_year(micros: int | None, period: timedelta) -> int | None:
 def share_less(micros: int | None, than_micros: int | None) -> Fraction | None:
     """Return by what share one amount is less than another of the same currency; negative if it is more."""
     return None if micros is None or not than_micros else 1 - Fraction(micros, than_micros)
-
-
-def _on_gpu(gpu: GpuModel, workload: Workload, knowledge: Knowledge) -> OnGpu:
-    return OnGpu(gpu=gpu, parts=tuple(_part(load, gpu, knowledge) for load in workload.loads))
-
-
-def _part(load: Load, gpu: GpuModel, knowledge: Knowledge) -> Part:
-    model = knowledge.models.get(load.model) if load.model else None
-    own_gpu = knowledge.gpus.by_nvml_name(load.gpu) if load.gpu else None
-    return Part(
-        load=load,
-        model=model,
-        fit=Setup(model=model, gpu=gpu, context=load.context).fit if model else None,
-        speed=speed_on(load, gpu, model=model, own_gpu=own_gpu, measures=knowledge.measures),
-    )
-
-
-def _row(on: OnGpu, market: Market, workload: Workload, knowledge: Knowledge) -> Row:
-    offer = knowledge.shelf.best(on.gpu, market, knowledge.terms)
-    return Row(
-        on=on,
-        market=market,
-        offer=offer,
-        price=knowledge.shelf.price_of_one_gpu(offer) if offer else None,
-        period=workload.period,
-        tokens=workload.traffic.tokens,
-        doubts=knowledge.shelf.doubts(offer) if offer else (),
-    )
-
-
-def _held(baseline: Baseline, workload: Workload, knowledge: Knowledge) -> Held:
-    row = _row(_on_gpu(baseline.gpu, workload, knowledge), baseline.market, workload, knowledge)
-    if baseline.price is not None:
-        row = replace(row, offer=None, price=baseline.price, doubts=())
-    return Held(baseline=baseline, row=row)

@@ -133,7 +133,10 @@ class ModelBook:
 
 def same_model(one: str, other: str) -> bool:
     """Return whether two names mean the same model in the same quantisation, so that they are equally fast."""
-    return read_model_name(one) == read_model_name(other) and Weights.of_name(one) is Weights.of_name(other)
+    said = read_model_name(one)
+    if not said.words:  # names that say nothing are not names of the same model
+        return one == other
+    return said == read_model_name(other) and Weights.of_name(one) is Weights.of_name(other)
 
 
 def _words(name: str) -> frozenset[str]:

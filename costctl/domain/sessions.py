@@ -33,6 +33,9 @@ class Phase(StrEnum):
     UNKNOWN = "unknown"
     """Machine up, daemon down."""
 
+    # Enum's own is written in Python, and a report looks phases up by the hundred thousand.
+    __hash__ = str.__hash__
+
 
 class EndReason(StrEnum):
     """Why a session ended."""

@@ -123,6 +123,8 @@ class Workload:
     period: timedelta
     loads: tuple[Load, ...]
     spent: tuple[Spent, ...] = ()
+    is_partly_unpriced: bool = False
+    """Whether there was more to pay than `spent` knows."""
     plan: Plan | None = None
 
     @property

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from costctl.domain.fit import MEMORY_SHARE, Caveat, caveats
+from costctl.domain.offers import Market
 from costctl.domain.roofline import BANDWIDTH_EFFICIENCY, COMPUTE_EFFICIENCY, STEP_OVERHEAD_S
 from costctl.domain.speed import Basis, Ground, Speed
 
@@ -19,10 +21,12 @@ if TYPE_CHECKING:
 
 def assumptions(found: Comparison, words: Wording) -> Iterator[str]:
     """Yield what the hours rest on: GPU by GPU, then what all have in common."""
+    gpus_by_words: defaultdict[str, list[str]] = defaultdict(list)
     for on in found.gpus:
         for part in on.parts:
             if part.load.busy is None or part.load.busy:
-                yield f"{on.gpu.name}: {assumption(part, words)}"
+                gpus_by_words[assumption(part, words)].append(on.gpu.name)
+    yield from (f"{', '.join(gpus)}: {text}" for text, gpus in gpus_by_words.items())
     if any(part.speed.ground.basis is Basis.ESTIMATED for on in found.gpus for part in on.parts):
         yield _roofline(words)
     if found.workload.plan is not None:
@@ -35,7 +39,8 @@ def assumptions(found: Comparison, words: Wording) -> Iterator[str]:
             "configuration, the overhead (context, activations, graphs) is a usual one. vLLM's log has the last word.",
             share=words.share(Fraction(MEMORY_SHARE), 0),
         )
-    yield words.say("Spot machines can be taken away at any time; what that costs is not in these figures.")
+    if any(row.market is Market.SPOT for row in found.rows):
+        yield words.say("Spot machines can be taken away at any time; what that costs is not in these figures.")
 
 
 def assumption(part: Part, words: Wording) -> str:
@@ -50,7 +55,7 @@ def assumption(part: Part, words: Wording) -> str:
             return _by_benchmark(part, model, words)
         case Ground.ROOFLINE:
             return words.say(
-                "estimated by roofline for {model}, with {number} requests at work at once.",
+                "estimated by roofline for {model}; requests at work at once: {number}.",
                 model=model,
                 number=_at_once(part.speed, words),
             )
@@ -63,16 +68,22 @@ def assumption(part: Part, words: Wording) -> str:
                 "{model} ran on a GPU of which no facts are known, so the hours stay as they were.", model=model
             )
         case Ground.UNKNOWN_MODEL:
-            return words.say(
-                "{model} is not known here, so fit and speed are unknown, and the hours stay as they are: name the "
-                "folder of its files, or measure it with `vllm bench serve` and `costctl benchmarks import`.",
-                model=model,
-            )
+            return words.say("the speed of {model} is not known, so the hours stay as they are.", model=model)
 
 
 def remarks(found: Comparison, words: Wording) -> Iterator[str]:
     """Yield what should be known before renting one of these GPUs."""
+    for name in sorted(
+        {part.load.model for on in found.gpus for part in on.parts if part.load.model and not part.model}
+    ):
+        yield words.say(
+            "{model} is not known here, so neither is whether it fits: name the folder of its files instead. Its speed "
+            "can be measured with `vllm bench serve` and imported with `costctl benchmarks import`.",
+            model=name,
+        )
     for on in found.gpus:
+        if on.flags:
+            yield words.say("{gpu}: vLLM needs `{flags}`.", gpu=on.gpu.name, flags=" ".join(on.flags))
         models = {part.model.name: part.model for part in on.parts if part.model}
         for caveat in dict.fromkeys(one for model in models.values() or (None,) for one in caveats(on.gpu, model)):
             yield f"{on.gpu.name}: {_caveat(caveat, words)}"
@@ -134,9 +145,9 @@ def _plan(plan: Plan, words: Wording) -> Iterator[str]:
         )
     if plan.hours is None:
         yield words.say(
-            "Assumed: {number} requests at once, and {starts} starts a day, each with {start} of loading and {idle} of "
+            "Assumed: {number} at work at once; starts a day: {starts}, each with {start} of loading and {idle} of "
             "idleness at the end.",
-            number=words.number(plan.at_once),
+            number=words.count("{number} request", "{number} requests", plan.at_once),
             starts=words.number(plan.starts_per_day),
             start=words.length(plan.start_length),
             idle=words.length(plan.idle_window),
@@ -144,7 +155,8 @@ def _plan(plan: Plan, words: Wording) -> Iterator[str]:
 
 
 def _at_once(speed: Speed, words: Wording) -> str:
-    return words.number(Fraction(speed.concurrency or 1), 1)
+    number = round(speed.concurrency or 1, 1)
+    return words.number(Fraction(number), 0 if number == int(number) else 1)
 
 
 def _day(measure: Measure) -> str:

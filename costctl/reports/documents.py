@@ -34,6 +34,7 @@ SCHEMA = "costctl.report/1"
 """As `schemas/report-1.json` says. It may grow by keys; a change of what is there is another number."""
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 _NO_PART = Part(length=NOTHING, micros={})
 
 
@@ -67,13 +68,27 @@ def report_csv(report: Report) -> str:
 
     Standing charges have rows of their own, without a session.
     """
-    rows = [_csv_row(row, report.period.zone) for row in report.rows]
+    columns = _csv_columns()
+    rows = [_csv_row(row, report.period.zone, columns) for row in report.rows]
     rows += [_standing_csv_row(figure) for figure in report.standing]
-    return csv_text(_csv_columns(), rows)
+    return csv_text(columns, rows)
 
 
-def _dump(document: Any) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+def _dump(document: Mapping[str, Any] | list[Any]) -> str:
+    """Return a document with a line for each item of its lists: json indents too slowly for thousands of sessions."""
+    if isinstance(document, list):
+        return _items(document) + "\n"
+    members = (f"{_encode(name)}: {_member(value)}" for name, value in document.items())
+    return "{\n  " + ",\n  ".join(members) + "\n}\n"
+
+
+def _member(value: Any) -> str:
+    text = _items(value) if isinstance(value, list) else json.dumps(value, indent=2, ensure_ascii=False)
+    return text.replace("\n", "\n  ")  # texts in it have no line ends: JSON escapes them
+
+
+def _items(items: list[Any]) -> str:
+    return "[\n  " + ",\n  ".join(map(_encode, items)) + "\n]" if items else "[]"
 
 
 def _session(session: Session) -> dict[str, Any]:
@@ -264,9 +279,9 @@ def _csv_columns() -> list[str]:
     return session + money + [f"{phase}_{figure}" for phase in Phase for figure in ("seconds", "cost")]
 
 
-def _csv_row(row: SessionFigure, zone: ZoneInfo) -> Mapping[str, Any]:
+def _csv_row(row: SessionFigure, zone: ZoneInfo, columns: Iterable[str]) -> Mapping[str, Any]:
     facts = _row(row, zone)
-    known = {name: facts[name] for name in _csv_columns() if name in facts}
+    known = {name: facts[name] for name in columns if name in facts}
     for phase, figure in row.phases.items():
         known[f"{phase}_seconds"] = figure.length.total_seconds()
         known[f"{phase}_cost"] = _money(figure.cost_micros)

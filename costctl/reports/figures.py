@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from costctl.domain.sessions import EndReason, Phase
 
@@ -32,8 +32,7 @@ WASTE = (Phase.STARTING, Phase.IDLE, Phase.UNKNOWN)
 """Phases in which money bought no answer: what costctl is there to make small."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PhaseFigure:
+class PhaseFigure(NamedTuple):
     """How long a phase took in all, and what that cost (None if unpriced)."""
 
     length: timedelta

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from costctl.domain.sessions import Phase
 from costctl.domain.standing import standing_cost
@@ -36,8 +36,13 @@ if TYPE_CHECKING:
     from costctl.ledger.values import Batch, GpuUse, RunFact, UsageHour
     from costctl.reports.hours import WeekHour
 
+    # What pieces of sessions are alike in: day, phase, model, and whether a batch was worked on.
+    _Kind = tuple[date, Phase, str | None, bool]
     # What a session is paid in (None if its price is unknown), and what its stretches cost.
     Priced = tuple[str | None, Costing]
+
+
+_PHASES = tuple(Phase)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,15 +89,6 @@ def report_of(
     )
 
 
-class _Kind(NamedTuple):
-    """What a piece of a session is alike in with others."""
-
-    day: date
-    phase: Phase
-    model: str | None
-    in_batch: bool
-
-
 class _Tally:
     """Time and money that add up."""
 
@@ -124,16 +120,11 @@ class _Counting:
         """Return the row of a session, and count it in."""
         begin, end = self._period.started_at, self._period.ended_at
         batches = self._batches_of.get(session.id, ())
-        phases: defaultdict[Phase, _Tally] = defaultdict(_Tally)
-        instance = session.instance
-        alike = self._alike[instance, currency]
-        for kind, length, micros in self._pieces(session, cost, batches):
-            phases[kind.phase].add(length, micros)
-            alike[kind].add(length, micros)
         self.batches.extend(_batch_figure(batch, session, currency, cost, self._period) for batch in batches)
+        phases = self._count(session, currency, cost, batches)
         return SessionFigure(
             session_id=session.id,
-            instance=instance,
+            instance=session.instance,
             started_at=max(session.started_at, begin),
             ended_at=min(session.known_until, end),
             is_open=session.ended_at is None,
@@ -144,55 +135,59 @@ class _Counting:
             currency=currency,
             cost_micros=cost(begin, end),
             phases={
-                phase: PhaseFigure(length=tally.length, cost_micros=None if currency is None else tally.micros)
-                for phase, tally in sorted(phases.items(), key=_in_order)
+                phase: PhaseFigure(phases[phase].length, None if currency is None else phases[phase].micros)
+                for phase in _PHASES
+                if phase in phases
             },
             rule=session.rule.name if session.rule else None,
         )
 
-    def slices(self) -> tuple[Slice, ...]:
-        """Return all that was counted in, by day and phase."""
-        return tuple(
-            Slice(
-                day=kind.day,
-                phase=kind.phase,
-                model=kind.model,
-                instance=instance,
-                in_batch=kind.in_batch,
-                currency=currency,
-                length=tally.length,
-                cost_micros=tally.micros,
-            )
-            for (instance, currency), alike in self._alike.items()
-            for kind, tally in alike.items()
-        )
-
-    def _pieces(
-        self, session: Session, cost: Costing, batches: Sequence[Batch]
-    ) -> Iterator[tuple[_Kind, timedelta, int]]:
+    def _count(
+        self, session: Session, currency: str | None, cost: Costing, batches: Sequence[Batch]
+    ) -> Mapping[Phase, _Tally]:
+        """Count all pieces of a session in, and return its phases."""
         begin, end = self._period.started_at, self._period.ended_at
+        alike, phases = self._alike[session.instance, currency], defaultdict[Phase, _Tally](_Tally)
         paid = cost(None, begin) or 0
         for span in session.spans(begin, end):
             model = self._models.get((session.id, span.run)) if span.run else None
             for day, piece_begin, piece_end, in_batch in self._cuts(span, batches):
-                reached = cost(None, piece_end) or 0
-                yield _Kind(day.date, span.phase, model, in_batch), piece_end - piece_begin, reached - paid
+                length, reached = piece_end - piece_begin, cost(None, piece_end) or 0
+                phases[span.phase].add(length, reached - paid)
+                alike[day.date, span.phase, model, in_batch].add(length, reached - paid)
                 paid = reached
                 if span.phase is Phase.BUSY:
                     self.busy.add(day, piece_begin, piece_end)
         # A session of no length may cost something all the same: the least that its provider charges.
         rest = (cost(None, end) or 0) - paid
         if rest and session.phases:
-            day = self._days.of(max(session.started_at, begin))
-            yield _Kind(day.date, session.phases[0].phase, None, in_batch=False), NOTHING, rest
+            day, phase = self._days.of(max(session.started_at, begin)), session.phases[0].phase
+            phases[phase].add(NOTHING, rest)
+            alike[day.date, phase, None, False].add(NOTHING, rest)
+        return phases
 
-    def _cuts(self, span: PhaseSpan, batches: Sequence[Batch]) -> Iterator[tuple[Day, datetime, datetime, bool]]:
-        for day, begin, end in self._days.cut(span.started_at, span.ended_at):
-            if batches:
-                for piece_begin, piece_end, in_batch in _cut_by_batches(begin, end, batches):
-                    yield day, piece_begin, piece_end, in_batch
-            else:
-                yield day, begin, end, False
+    def _cuts(self, span: PhaseSpan, batches: Sequence[Batch]) -> Iterable[tuple[Day, datetime, datetime, bool]]:
+        days = self._days.cut(span.started_at, span.ended_at)
+        if not batches:
+            return [(*piece, False) for piece in days]
+        return [(day, *piece) for day, begin, end in days for piece in _cut_by_batches(begin, end, batches)]
+
+    def slices(self) -> tuple[Slice, ...]:
+        """Return all that was counted in, by day and phase."""
+        return tuple(
+            Slice(
+                day=day,
+                phase=phase,
+                model=model,
+                instance=instance,
+                in_batch=in_batch,
+                currency=currency,
+                length=tally.length,
+                cost_micros=tally.micros,
+            )
+            for (instance, currency), alike in self._alike.items()
+            for (day, phase, model, in_batch), tally in alike.items()
+        )
 
 
 class _Days:
@@ -201,19 +196,18 @@ class _Days:
     def __init__(self, period: Period) -> None:
         self._days = period.days
         self._starts = [day.started_at for day in self._days]
+        self._last = self._days[0]  # most instants lie in the same day as the one before
 
     def of(self, instant: datetime) -> Day:
-        return self._days[bisect_right(self._starts, instant) - 1]
+        if not self._last.started_at <= instant < self._last.ended_at:
+            self._last = self._days[bisect_right(self._starts, instant) - 1]
+        return self._last
 
-    def cut(self, begin: datetime, end: datetime) -> Iterator[tuple[Day, datetime, datetime]]:
-        place = bisect_right(self._starts, begin) - 1
-        while True:
-            day = self._days[place]
-            if end <= day.ended_at:
-                yield day, begin, end
-                return
-            yield day, begin, day.ended_at
-            begin, place = day.ended_at, place + 1
+    def cut(self, begin: datetime, end: datetime) -> Sequence[tuple[Day, datetime, datetime]]:
+        day = self.of(begin)
+        if end <= day.ended_at:
+            return ((day, begin, end),)
+        return ((day, begin, day.ended_at), *self.cut(day.ended_at, end))
 
 
 def _cut_by_batches(
@@ -298,10 +292,3 @@ def _by_session(batches: Iterable[Batch]) -> Mapping[int, Sequence[Batch]]:
     for batch in batches:
         found[batch.session_id].append(batch)
     return found
-
-
-_ORDER = {phase: place for place, phase in enumerate(Phase)}
-
-
-def _in_order(item: tuple[Phase, _Tally]) -> int:
-    return _ORDER[item[0]]

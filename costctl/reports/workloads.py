@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from costctl.domain.offers import Market, Offer, Origin
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from costctl.domain.gpu_models import GpuModels
     from costctl.domain.periods import Period
-    from costctl.domain.sessions import Session
+    from costctl.domain.sessions import Instance, Session
     from costctl.ledger.values import RunFact
     from costctl.reports.tally import Facts
 
@@ -58,13 +59,14 @@ class _Tally:
         return timedelta(microseconds=sum(self.phases[phase] for phase in phases))
 
 
-def workload_of(facts: Facts, period: Period, gpus: GpuModels) -> Workload:
-    """Return the work of the sessions in `period`, with what they cost as they are billed."""
-    begin, end = period.started_at, period.ended_at
+def workload_of(facts: Facts, period: Period, gpus: GpuModels, now: datetime) -> Workload:
+    """Return the work of the sessions in `period` until `now`, with what they cost as they are billed."""
+    begin, end = period.started_at, min(period.ended_at, now)
     return Workload(
         period=end - begin,
         loads=tuple(loads_of(facts, begin, end, gpus)),
         spent=tuple(_spent(facts.sessions, begin, end, gpus)),
+        is_partly_unpriced=any(session.price is None for session in facts.sessions),
     )
 
 
@@ -99,16 +101,15 @@ def _keys(facts: Facts, gpus: GpuModels) -> tuple[dict[tuple[int, int], _Key], d
 
 def paid_offers(sessions: Iterable[Session], gpus: GpuModels) -> Iterator[Offer]:
     """Yield the prices that sessions were billed at: what is paid already comes before any price list."""
-    for session in sessions:
-        instance, price = session.instance, session.price
-        gpu = _gpu_name(session, gpus)
+    for instance, price in dict.fromkeys((session.instance, session.price) for session in sessions):
+        gpu = _gpu_name(instance, gpus)
         if price is None or gpu is None or instance.gpu_count < 1:
             continue
         try:
             yield Offer(
                 gpu=gpu,
                 gpu_count=instance.gpu_count,
-                market=_market(session) or Market.ON_DEMAND,
+                market=_market(instance) or Market.ON_DEMAND,
                 currency=price.currency,
                 micros_per_hour=price.micros_per_hour,
                 origin=Origin.OWN,
@@ -128,7 +129,7 @@ def _spent(sessions: Iterable[Session], begin: datetime, end: datetime, gpus: Gp
     for session in sessions:
         if session.price is None:
             continue
-        key = (_gpu_name(session, gpus), _market(session), session.price.currency)
+        key = (_gpu_name(session.instance, gpus), _market(session.instance), session.price.currency)
         micros[key] += session.cost(begin, end) or 0
         lengths[key] += sum((span.length for span in session.spans(begin, end)), _NOTHING)
     for (gpu, market, currency), amount in micros.items():
@@ -141,19 +142,19 @@ def _key(session: Session, run: RunFact | None, gpus: GpuModels) -> _Key:
     served = run.model if run else None
     return _Key(
         model=_after(command, "serve") or _after(command, "--model") or served,
-        gpu=_gpu_name(session, gpus),
+        gpu=_gpu_name(session.instance, gpus),
         gpu_count=max(session.instance.gpu_count, 1),
         context=_context(command),
     )
 
 
-def _gpu_name(session: Session, gpus: GpuModels) -> str | None:
-    found = gpus.by_nvml_name(session.instance.gpu or "")
-    return found.name if found else session.instance.gpu
+def _gpu_name(instance: Instance, gpus: GpuModels) -> str | None:
+    found = gpus.by_nvml_name(instance.gpu or "")
+    return found.name if found else instance.gpu
 
 
-def _market(session: Session) -> Market | None:
-    return Market(session.instance.market) if session.instance.market in set(Market) else None
+def _market(instance: Instance) -> Market | None:
+    return Market(instance.market) if instance.market in set(Market) else None
 
 
 def _context(command: Sequence[str]) -> int | None:
@@ -164,7 +165,7 @@ def _context(command: Sequence[str]) -> int | None:
 
 def _after(command: Sequence[str], flag: str) -> str | None:
     """Return the word after `flag`, or joined to it by =; None if there is none."""
-    for word, following in zip(command, [*command[1:], ""], strict=True):
+    for word, following in zip_longest(command, command[1:], fillvalue=""):
         if word == flag and not following.startswith("-"):
             return following or None
         if word.startswith(f"{flag}="):

@@ -12,8 +12,7 @@ from costctl.adapters.model_config import find_config, read_config
 from costctl.config.home import find_home
 from costctl.domain.baseline import parse_baseline
 from costctl.domain.best_offers import Shelf, Terms
-from costctl.domain.comparison import Knowledge, compare
-from costctl.domain.currencies import is_currency
+from costctl.domain.comparing import Knowledge, compare
 from costctl.domain.offers import Market
 from costctl.domain.workload import measures_of
 from costctl.errors import BadValueError, LedgerMissingError, LedgerOlderError
@@ -40,6 +39,9 @@ MEASURES_REACH = timedelta(days=180)
 """Engines and models change: what is older says little of how fast a GPU is today."""
 
 
+_MOST_SESSIONS = 2000
+"""So many of the newest sessions are asked: how fast a GPU is shows in a few, and a long ledger must not cost time."""
+_HOUR = timedelta(hours=1)
 DEFAULT_GPUS = ("T4", "L4", "A10G")
 
 
@@ -53,10 +55,6 @@ class Wish:
     currency: str | None = None
     market: Market | None = None
     baseline: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.currency is not None and not is_currency(self.currency):
-            raise BadValueError(f"{self.currency!r} is not a currency in use: write its ISO 4217 code, like CNY or USD")
 
 
 def compare_plan(plan: Plan, wish: Wish, *, now: datetime) -> Comparison:
@@ -86,7 +84,7 @@ def compare_period(period: Period, wish: Wish, *, now: datetime) -> Comparison:
         measures = measures_in(ledger, gpus, now)
     if not facts.sessions:
         raise BadValueError(f"there are no sessions in {period.label}: nothing can be compared")
-    workload = workload_of(facts, period, gpus)
+    workload = workload_of(facts, period, gpus, now)
     known = knowledge(workload, settings=settings, wish=wish, sessions=facts.sessions, measures=measures, now=now)
     return compare_with(known, workload, wish, now=now)
 
@@ -144,12 +142,12 @@ def knowledge(
 
     Raises:
         LedgerError: the price book cannot be read.
-        BadValueError: a model's own configuration cannot be understood.
+        BadValueError: the configuration of a model that is planned cannot be understood.
     """
     gpus, book = catalog.gpu_models(), catalog.model_book()
     names = {load.model for load in workload.loads if load.model}
     return Knowledge(
-        models={name: model_facts(name, book) for name in names},
+        models={name: model_facts(name, book, is_past=bool(sessions)) for name in names},
         gpus=gpus,
         shelf=Shelf([*all_offers(settings), *paid_offers(sessions, gpus)], now),
         terms=_terms(settings, wish, sessions),
@@ -157,14 +155,21 @@ def knowledge(
     )
 
 
-def model_facts(name: str, book: ModelBook) -> ModelFacts | None:
+def model_facts(name: str, book: ModelBook, *, is_past: bool) -> ModelFacts | None:
     """Return the facts of a model from its own files on this machine, else from the catalog; None if it is unknown.
 
     Raises:
-        BadValueError: its `config.json` cannot be read.
+        BadValueError: its `config.json` cannot be understood, and it is no model of the past: those stay unknown.
     """
     path = find_config(name, os.environ)
-    return read_config(path, name) if path else book.find(name)
+    if path is None:
+        return book.find(name)
+    try:
+        return read_config(path, name)
+    except BadValueError:
+        if is_past:
+            return book.find(name)
+        raise
 
 
 def _terms(settings: Settings, wish: Wish, sessions: Sequence[Session]) -> Terms:
@@ -195,10 +200,13 @@ def read_facts(ledger: Ledger, since: datetime, until: datetime) -> Facts:
 
 
 def measures_in(ledger: Ledger, gpus: GpuModels, now: datetime) -> list[Measure]:
-    """Return what the ledger's last months and its benchmarks tell of speed."""
-    since = now - MEASURES_REACH
-    facts = read_facts(ledger, since, now)
-    newest = max((session.known_until for session in facts.sessions), default=now)
+    """Return what the ledger's newest sessions and its benchmarks tell of speed."""
+    sessions = ledger.sessions(since=now - MEASURES_REACH, last=_MOST_SESSIONS)
+    if not sessions:
+        return ledger.benchmarks()
+    since = sessions[0].started_at - _HOUR  # usage is counted by the full hour
+    facts = Facts(sessions=sessions, runs=ledger.runs_between(since, now), usage=ledger.usage_between(since, now))
+    newest = max(session.known_until for session in sessions)
     return [*measures_of(loads_of(facts, since, now, gpus), newest), *ledger.benchmarks()]
 
 

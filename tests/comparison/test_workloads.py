@@ -1,0 +1,134 @@
+"""The ledger's sessions as a workload."""
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from costctl.domain.money import parse_price
+from costctl.domain.offers import Market, Origin
+from costctl.domain.periods import PeriodKind, calendar_period
+from costctl.domain.roofline import Traffic
+from costctl.domain.sessions import Instance, Phase, PhaseSpan, Session
+from costctl.domain.workload import ENOUGH_TO_MEASURE, measures_of
+from costctl.ledger.values import RunFact, UsageHour
+from costctl.reports.tally import Facts
+from costctl.reports.workloads import loads_of, paid_offers, workload_of
+
+START = datetime(2026, 1, 31, 22, tzinfo=UTC)
+LATER = datetime(2027, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+SERVE = ("vllm", "serve", "Qwen/Qwen3-8B", "--uds", "/run/x", "--max-model-len=8192")
+PHASES = (Phase.OFF, Phase.STARTING, Phase.BUSY, Phase.IDLE)
+
+
+def session(number=1, *, start=START, gpu="NVIDIA A10G", runs=(None, 1, 1, 1), price="1.0 USD/h", **facts):
+    """Return four hours of a session: off, starting, busy, idle."""
+    spans = [
+        PhaseSpan(phase=phase, started_at=start + hour * HOUR, ended_at=start + (hour + 1) * HOUR, run=run)
+        for hour, (phase, run) in enumerate(zip(PHASES, runs, strict=True))
+    ]
+    return Session(
+        id=number,
+        instance=Instance(machine="box", gpu=gpu, gpu_count=1, **facts),
+        started_at=start,
+        heartbeat_at=start + 4 * HOUR,
+        ended_at=start + 4 * HOUR,
+        end_reason=None,
+        price=price and parse_price(price, source="flag", dated=start),
+        phases=tuple(spans),
+    )
+
+
+def run(session_id=1, number=1, model="qwen", command=SERVE):
+    return RunFact(session_id=session_id, number=number, engine="vllm", model=model, command=command, start=None)
+
+
+def usage(session_id=1, hour=2, model="qwen", requests=10):
+    return UsageHour(
+        session_id=session_id,
+        hour_at=START + hour * HOUR,
+        model=model,
+        requests=requests,
+        prompt_tokens=requests * 100,
+        generation_tokens=requests * 50,
+    )
+
+
+@pytest.fixture
+def loads(gpus):
+    def loads(facts, begin=START, end=START + 24 * HOUR):
+        return list(loads_of(facts, begin, end, gpus))
+
+    return loads
+
+
+def test_a_load_is_a_model_on_a_gpu_with_the_context_it_was_started_with(loads):
+    (found,) = loads(Facts(sessions=[session()], runs=[run()], usage=[usage()]))
+    assert (found.model, found.gpu, found.gpu_count, found.context) == ("Qwen/Qwen3-8B", "A10G", 1, 8192)
+    assert (found.busy, found.starting, found.idle, found.other) == (HOUR, HOUR, HOUR, HOUR)
+    assert found.traffic == Traffic(requests=10, prompt_tokens=1000, generation_tokens=500)
+
+
+def test_sessions_of_the_same_kind_add_up_and_others_stay_apart(loads):
+    sessions = [session(1), session(2), session(3, gpu="Tesla T4"), session(4, gpu="Strange GPU")]
+    runs = [run(1), run(2), run(3), run(4, command=(), model="served")]
+    found = loads(Facts(sessions=sessions, runs=runs, usage=[usage(1), usage(2), usage(4, model="served")]))
+    assert [(load.gpu, load.model, load.busy, load.traffic.requests) for load in found] == [
+        ("A10G", "Qwen/Qwen3-8B", 2 * HOUR, 20),
+        ("T4", "Qwen/Qwen3-8B", HOUR, 0),
+        ("Strange GPU", "served", HOUR, 10),
+    ]
+
+
+def test_two_models_in_one_session_each_get_their_own(loads):
+    sessions = [session(runs=(None, 1, 1, 2))]
+    runs = [run(number=2, model="b", command=("server", "--model", "other/b")), run()]
+    found = {load.model: load for load in loads(Facts(sessions=sessions, runs=runs, usage=[usage(model="b", hour=3)]))}
+    assert (found["Qwen/Qwen3-8B"].busy, found["Qwen/Qwen3-8B"].other) == (HOUR, HOUR)
+    assert (found["other/b"].idle, found["other/b"].traffic.requests) == (HOUR, 10)
+
+
+def test_a_session_without_an_engine_is_a_load_without_a_model(loads):
+    (found,) = loads(Facts(sessions=[session(runs=(None,) * 4)]))
+    assert (found.model, found.other) == (None, HOUR)
+
+
+def test_only_what_lies_in_the_period_counts(gpus):
+    """The session begins two hours before February."""
+    period = calendar_period(PeriodKind.MONTH, date(2026, 1, 5), ZoneInfo("UTC"))
+    found = workload_of(
+        Facts(sessions=[session()], runs=[run()], usage=[usage(hour=1), usage(hour=2)]), period, gpus, LATER
+    )
+    (load,), (spent,) = found.loads, found.spent
+    assert (load.other, load.starting, load.busy, load.traffic.requests) == (HOUR, HOUR, timedelta(0), 10)
+    assert (spent.gpu, spent.currency, spent.micros, spent.length) == ("A10G", "USD", 2_000_000, 2 * HOUR)
+    assert found.period == timedelta(days=31)
+    assert spent.always_on_micros(found.period) == 31 * 24 * 1_000_000
+
+
+def test_a_month_that_still_runs_is_held_against_what_has_gone_of_it(gpus):
+    period = calendar_period(PeriodKind.MONTH, date(2026, 2, 5), ZoneInfo("UTC"))
+    found = workload_of(Facts(sessions=[session()]), period, gpus, datetime(2026, 2, 3, tzinfo=UTC))
+    assert found.period == timedelta(days=2)
+
+
+def test_what_was_spent_stays_apart_by_currency_and_unpriced_sessions_are_left_out(gpus):
+    period = calendar_period(PeriodKind.YEAR, date(2026, 1, 5), ZoneInfo("UTC"))
+    sessions = [session(1), session(2, price="7 CNY/h"), session(3, price=None)]
+    found = workload_of(Facts(sessions=sessions), period, gpus, LATER)
+    assert [(part.currency, part.micros) for part in found.spent] == [("USD", 4_000_000), ("CNY", 28_000_000)]
+    assert found.is_partly_unpriced
+
+
+def test_what_is_paid_becomes_an_own_price(gpus):
+    (found,) = paid_offers([session(provider="aws", market="spot"), session(2, price=None)], gpus)
+    assert (found.origin, found.gpu, found.market, found.amount) == (Origin.OWN, "A10G", Market.SPOT, "1.00 USD/h")
+    assert list(paid_offers([session(price="9999 USD/h")], gpus)) == []  # no price at all, but a session may have it
+
+
+def test_a_measure_needs_enough_work(load):
+    now = START
+    assert [one.gpu for one in measures_of([load()], now)] == ["A10G"]
+    for facts in ({"busy": ENOUGH_TO_MEASURE - HOUR / 60}, {"model": None}, {"gpu": None}, {"traffic": Traffic()}):
+        assert measures_of([load(**facts)], now) == []
