@@ -5,7 +5,7 @@ from typing import Any
 from alembic import context
 from sqlalchemy import TypeDecorator
 
-from costctl.ledger.schema import Base
+from costctl.ledger.schema import METADATA
 
 
 def render_item(kind: str, thing: Any, _autogenerate: Any) -> str | bool:
@@ -17,7 +17,7 @@ def render_item(kind: str, thing: Any, _autogenerate: Any) -> str | bool:
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Base.metadata,
+    target_metadata=METADATA,
     render_as_batch=True,
     render_item=render_item,
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import insert, select, update
 
 from costctl.errors import LedgerError
-from costctl.ledger.schema import BatchRow
+from costctl.ledger.schema import BATCHES
 from costctl.ledger.transactions import Transactions
 from costctl.ledger.values import Batch
 
@@ -24,7 +24,7 @@ class Batches(Transactions):
         """Record that work on the batch `name` has begun; return its id."""
         values = {"session_id": session_id, "name": name, "started_at": at, **dict.fromkeys(_COUNTS, 0)}
         with self._begin() as connection:
-            key = connection.execute(insert(BatchRow).values(values)).inserted_primary_key
+            key = connection.execute(insert(BATCHES).values(values)).inserted_primary_key
         if key is None:
             raise LedgerError(f"the ledger gave the batch {name!r} no number")
         return int(key[0])
@@ -49,16 +49,16 @@ class Batches(Transactions):
         if min(counts.values()) < 0 or failed_requests > requests:
             raise ValueError(f"a batch cannot have done {counts}")
         with self._begin() as connection:
-            began = connection.execute(select(BatchRow.started_at).where(BatchRow.id == batch_id)).scalar()
+            began = connection.execute(select(BATCHES.c.started_at).where(BATCHES.c.id == batch_id)).scalar()
             if began is None:
                 raise LedgerError(f"the ledger has no batch {batch_id}")
             if at < began:
                 raise ValueError(f"batch {batch_id} began at {began}, it cannot end at {at}")
-            connection.execute(update(BatchRow).where(BatchRow.id == batch_id).values(counts | {"ended_at": at}))
+            connection.execute(update(BATCHES).where(BATCHES.c.id == batch_id).values(counts | {"ended_at": at}))
 
     def batches(self, session_id: int) -> list[Batch]:
         """Return the session's batches in the order of their starts."""
-        query = select(*BatchRow.__table__.columns).where(BatchRow.session_id == session_id)
+        query = select(*BATCHES.c).where(BATCHES.c.session_id == session_id)
         with self._look() as connection:
-            rows = connection.execute(query.order_by(BatchRow.started_at, BatchRow.id)).all()
+            rows = connection.execute(query.order_by(BATCHES.c.started_at, BATCHES.c.id)).all()
         return [Batch(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it

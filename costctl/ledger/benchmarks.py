@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, select
 from costctl.domain.roofline import Traffic
 from costctl.domain.workload import Measure
 from costctl.errors import LedgerError, RefusedError
-from costctl.ledger.schema import BenchmarkRow
+from costctl.ledger.schema import BENCHMARKS
 from costctl.ledger.transactions import Transactions
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Benchmarks(Transactions):
             for known in _read(connection):
                 if _values(known) | {"source": benchmark.source} == values:
                     raise RefusedError(f"this benchmark is in the ledger already, as number {known.id}")
-            result: Any = connection.execute(insert(BenchmarkRow).values(values))
+            result: Any = connection.execute(insert(BENCHMARKS).values(values))
         return int(result.inserted_primary_key[0])
 
     def remove_benchmark(self, benchmark_id: int) -> Measure:
@@ -52,12 +52,12 @@ class Benchmarks(Transactions):
             found = next((known for known in _read(connection) if known.id == benchmark_id), None)
             if found is None:
                 raise LedgerError(f"the ledger has no benchmark {benchmark_id}: `costctl benchmarks list` shows all")
-            connection.execute(delete(BenchmarkRow).where(BenchmarkRow.id == benchmark_id))
+            connection.execute(delete(BENCHMARKS).where(BENCHMARKS.c.id == benchmark_id))
         return found
 
 
 def _read(connection: Connection) -> list[Measure]:
-    rows = connection.execute(select(*BenchmarkRow.__table__.columns).order_by(BenchmarkRow.id))
+    rows = connection.execute(select(*BENCHMARKS.c).order_by(BENCHMARKS.c.id))
     return [
         Measure(
             id=row.id,

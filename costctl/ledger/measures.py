@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, Select, insert, select, update
 
-from costctl.ledger.schema import DecisionRow, GpuMinuteRow, UsageHourRow
+from costctl.ledger.schema import DECISIONS, GPU_MINUTES, USAGE_HOURS
 from costctl.ledger.transactions import Transactions
 from costctl.ledger.values import Decision, GpuMinute, UsageHour
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
 
 
 class Measures(Transactions):
@@ -39,14 +39,14 @@ class Measures(Transactions):
         if min(counts.values()) < 0:
             raise ValueError(f"usage only grows: {counts}")
         key = {"session_id": session_id, "hour_at": hour_at, "model": model}
-        grown = {name: getattr(UsageHourRow, name) + count for name, count in counts.items()}
+        grown = {name: USAGE_HOURS.c[name] + count for name, count in counts.items()}
         with self._begin() as connection:
-            _put(connection, UsageHourRow, key, if_new=counts, if_there=grown)
+            _put(connection, USAGE_HOURS, key, if_new=counts, if_there=grown)
 
     def usage(self, session_id: int) -> list[UsageHour]:
         """Return the session's usage by hour and model."""
-        query = select(*UsageHourRow.__table__.columns).where(UsageHourRow.session_id == session_id)
-        rows = self._rows(query.order_by(UsageHourRow.hour_at, UsageHourRow.model))
+        query = select(*USAGE_HOURS.c).where(USAGE_HOURS.c.session_id == session_id)
+        rows = self._rows(query.order_by(USAGE_HOURS.c.hour_at, USAGE_HOURS.c.model))
         return [UsageHour(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
 
     def add_gpu_minute(
@@ -69,12 +69,12 @@ class Measures(Transactions):
             "power_milliwatts": power_milliwatts,
         }
         with self._begin() as connection:
-            _put(connection, GpuMinuteRow, key, if_new=values, if_there=values)
+            _put(connection, GPU_MINUTES, key, if_new=values, if_there=values)
 
     def gpu_minutes(self, session_id: int) -> list[GpuMinute]:
         """Return how the session's GPUs were used, by minute."""
-        query = select(*GpuMinuteRow.__table__.columns).where(GpuMinuteRow.session_id == session_id)
-        rows = self._rows(query.order_by(GpuMinuteRow.minute_at, GpuMinuteRow.gpu_index))
+        query = select(*GPU_MINUTES.c).where(GPU_MINUTES.c.session_id == session_id)
+        rows = self._rows(query.order_by(GPU_MINUTES.c.minute_at, GPU_MINUTES.c.gpu_index))
         return [GpuMinute(**row._mapping) for row in rows]  # noqa: SLF001
 
     def record_decision(
@@ -83,13 +83,13 @@ class Measures(Transactions):
         """Record what the idle policy chose, why, and every signal that it saw (as JSON)."""
         values = {"session_id": session_id, "at": at, "verdict": verdict, "reason": reason, "acted": acted}
         with self._begin() as connection:
-            connection.execute(insert(DecisionRow).values(values | {"signals": dict(signals)}))
+            connection.execute(insert(DECISIONS).values(values | {"signals": dict(signals)}))
 
     def decisions(self, session_id: int, *, last: int | None = None) -> list[Decision]:
         """Return the session's decisions, newest first; only the `last` few if given."""
-        columns = [column for column in DecisionRow.__table__.columns if column.name != "id"]
-        query = select(*columns).where(DecisionRow.session_id == session_id)
-        rows = self._rows(query.order_by(DecisionRow.at.desc(), DecisionRow.id.desc()).limit(last))
+        columns = [column for column in DECISIONS.c if column.name != "id"]
+        query = select(*columns).where(DECISIONS.c.session_id == session_id)
+        rows = self._rows(query.order_by(DECISIONS.c.at.desc(), DECISIONS.c.id.desc()).limit(last))
         return [Decision(**row._mapping) for row in rows]  # noqa: SLF001
 
     def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
@@ -99,13 +99,13 @@ class Measures(Transactions):
 
 def _put(
     connection: Connection,
-    table: Any,
+    table: Table,
     key: Mapping[str, Any],
     *,
     if_new: Mapping[str, Any],
     if_there: Mapping[str, Any],
 ) -> None:
     # A session has one writer, so looking first is safe, and it is the same SQL in every database.
-    this = [getattr(table, name) == value for name, value in key.items()]
+    this = [table.c[name] == value for name, value in key.items()]
     if connection.execute(update(table).where(*this).values(**if_there)).rowcount == 0:
         connection.execute(insert(table).values(**key, **if_new))

@@ -12,7 +12,7 @@ from sqlalchemy import inspect, text
 
 from costctl import resources
 from costctl.errors import LedgerError, LedgerMissingError, LedgerOlderError, LedgerTooNewError
-from costctl.ledger.schema import REVISION, Base
+from costctl.ledger.schema import METADATA, REVISION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +79,7 @@ def _find(database: Database) -> str | None:
             return None if found is None else str(found)
     if database.path and tables:
         raise LedgerError(f"{database.name} is a database of something else, not a ledger: name another file")
-    if tables & set(Base.metadata.tables):
+    if tables & set(METADATA.tables):
         raise LedgerError(f"the database {database.name} has tables of the ledger's names, but no revision")
     return None
 

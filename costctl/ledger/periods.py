@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Select, Text, cast, func, select
 
-from costctl.ledger.schema import BatchRow, EngineRunRow, GpuMinuteRow, SessionRow, UsageHourRow
+from costctl.ledger.schema import BATCHES, ENGINE_RUNS, GPU_MINUTES, SESSIONS, USAGE_HOURS
 from costctl.ledger.transactions import Transactions
 from costctl.ledger.values import Batch, GpuUse, RunFact, UsageHour
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-    from sqlalchemy.orm import InstrumentedAttribute
+    from sqlalchemy import Column
 
 
 class Periods(Transactions):
@@ -24,46 +24,48 @@ class Periods(Transactions):
 
     def runs_between(self, since: datetime, until: datetime) -> list[RunFact]:
         """Return the engine runs of these sessions."""
-        return self._runs(_of_sessions(EngineRunRow.session_id, since, until))
+        return self._runs(_of_sessions(ENGINE_RUNS.c.session_id, since, until))
 
     def runs_of(self, session_ids: Collection[int]) -> list[RunFact]:
         """Return the engine runs of a few hundred sessions at most."""
-        return self._runs(EngineRunRow.session_id.in_(session_ids))
+        return self._runs(ENGINE_RUNS.c.session_id.in_(session_ids))
 
     def usage_between(self, since: datetime, until: datetime) -> list[UsageHour]:
         """Return what was asked in the hours that begin in the period."""
-        use = UsageHourRow
+        use = USAGE_HOURS.c
         of_sessions = _of_sessions(use.session_id, since, until)
         return self._usage(of_sessions & (use.hour_at >= since) & (use.hour_at < until))
 
     def usage_of(self, session_ids: Collection[int]) -> list[UsageHour]:
         """Return what was asked in a few hundred sessions at most."""
-        return self._usage(UsageHourRow.session_id.in_(session_ids))
+        return self._usage(USAGE_HOURS.c.session_id.in_(session_ids))
 
     def batches_between(self, since: datetime, until: datetime) -> list[Batch]:
         """Return the batches of these sessions, in the order of their starts."""
-        query: Select[tuple[object, ...]] = select(*BatchRow.__table__.columns)
+        query: Select[tuple[object, ...]] = select(*BATCHES.c)
         with self._look() as connection:
             rows = connection.execute(
-                query.where(_of_sessions(BatchRow.session_id, since, until)).order_by(BatchRow.started_at, BatchRow.id)
+                query.where(_of_sessions(BATCHES.c.session_id, since, until)).order_by(
+                    BATCHES.c.started_at, BATCHES.c.id
+                )
             )
             return [Batch(**row._mapping) for row in rows]  # noqa: SLF001
 
     def gpu_use_between(self, since: datetime, until: datetime) -> list[GpuUse]:
         """Return how the GPUs were used in the minutes that begin in the period, by kind of GPU."""
         query = select(
-            GpuMinuteRow.gpu,
+            GPU_MINUTES.c.gpu,
             func.count(),
-            func.avg(GpuMinuteRow.utilisation_percent),
-            func.max(GpuMinuteRow.memory_used_bytes),
-            func.avg(GpuMinuteRow.power_milliwatts),
+            func.avg(GPU_MINUTES.c.utilisation_percent),
+            func.max(GPU_MINUTES.c.memory_used_bytes),
+            func.avg(GPU_MINUTES.c.power_milliwatts),
         )
-        inside = (GpuMinuteRow.minute_at >= since, GpuMinuteRow.minute_at < until)
+        inside = (GPU_MINUTES.c.minute_at >= since, GPU_MINUTES.c.minute_at < until)
         with self._look() as connection:
             rows = connection.execute(
-                query.where(_of_sessions(GpuMinuteRow.session_id, since, until), *inside)
-                .group_by(GpuMinuteRow.gpu)
-                .order_by(GpuMinuteRow.gpu)
+                query.where(_of_sessions(GPU_MINUTES.c.session_id, since, until), *inside)
+                .group_by(GPU_MINUTES.c.gpu)
+                .order_by(GPU_MINUTES.c.gpu)
             ).all()
         return [
             GpuUse(
@@ -77,7 +79,7 @@ class Periods(Transactions):
         ]
 
     def _runs(self, which: ColumnElement[bool]) -> list[RunFact]:
-        run = EngineRunRow
+        run = ENGINE_RUNS.c
         command = cast(run.command, Text)  # most have the same: each text is parsed once
         query = select(run.session_id, run.number, run.engine, run.model, command, run.started_at, run.ready_at)
         with self._look() as connection:
@@ -95,7 +97,7 @@ class Periods(Transactions):
         ]
 
     def _usage(self, which: ColumnElement[bool]) -> list[UsageHour]:
-        use = UsageHourRow
+        use = USAGE_HOURS.c
         query = select(use.session_id, use.hour_at, use.model, use.requests, use.prompt_tokens, use.generation_tokens)
         with self._look() as connection:
             rows = connection.execute(query.where(which)).all()
@@ -117,6 +119,6 @@ def _words(command: str) -> tuple[str, ...]:
     return tuple(json.loads(command))
 
 
-def _of_sessions(column: InstrumentedAttribute[int], since: datetime, until: datetime) -> ColumnElement[bool]:
-    overlapping = select(SessionRow.id).where(SessionRow.heartbeat_at > since, SessionRow.started_at < until)
+def _of_sessions(column: Column[int], since: datetime, until: datetime) -> ColumnElement[bool]:
+    overlapping = select(SESSIONS.c.id).where(SESSIONS.c.heartbeat_at > since, SESSIONS.c.started_at < until)
     return column.in_(overlapping)

@@ -9,7 +9,7 @@ from sqlalchemy import delete, insert, select
 from costctl.domain.matching import clashes
 from costctl.domain.offers import Market, Offer, Origin
 from costctl.errors import LedgerError, RefusedError
-from costctl.ledger.schema import PriceRow
+from costctl.ledger.schema import PRICES
 from costctl.ledger.transactions import Transactions
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ class Prices(Transactions):
         gone = 0
         with self._begin() as connection:
             for source, provider in lists:
-                this = (PriceRow.origin == Origin.LIST, PriceRow.source == source, PriceRow.provider == provider)
-                gone += connection.execute(delete(PriceRow).where(*this)).rowcount
+                this = (PRICES.c.origin == Origin.LIST, PRICES.c.source == source, PRICES.c.provider == provider)
+                gone += connection.execute(delete(PRICES).where(*this)).rowcount
             if offers:
-                connection.execute(insert(PriceRow), [_values(offer) for offer in offers])
+                connection.execute(insert(PRICES), [_values(offer) for offer in offers])
         return gone
 
     def remove_price(self, price_id: int) -> Offer:
@@ -81,7 +81,7 @@ class Prices(Transactions):
 
 
 def _read(connection: Connection) -> list[Offer]:
-    rows = connection.execute(select(*PriceRow.__table__.columns).order_by(PriceRow.id))
+    rows = connection.execute(select(*PRICES.c).order_by(PRICES.c.id))
     return [_offer(row) for row in rows]
 
 
@@ -98,13 +98,13 @@ def _values(offer: Offer) -> dict[str, Any]:
 
 
 def _insert(connection: Connection, offer: Offer) -> int:
-    result: Any = connection.execute(insert(PriceRow).values(_values(offer)))
+    result: Any = connection.execute(insert(PRICES).values(_values(offer)))
     return int(result.inserted_primary_key[0])
 
 
 def _delete(connection: Connection, ids: Iterable[int | None]) -> None:
     for price_id in ids:
-        connection.execute(delete(PriceRow).where(PriceRow.id == price_id))
+        connection.execute(delete(PRICES).where(PRICES.c.id == price_id))
 
 
 def _at_once(one: Offer, other: Offer) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, Select, select, type_coerce
 
 from costctl.domain.money import Price
 from costctl.domain.sessions import EndReason, Instance, Phase, PhaseSpan, Session
-from costctl.ledger.schema import InstanceRow, PhaseRow, SessionRow, instant_of
+from costctl.ledger.schema import INSTANCES, PHASES, SESSIONS, instant_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,35 +26,35 @@ if TYPE_CHECKING:
     Start = tuple[int, int, str, int | None]
 
 _INSTANCE = ("machine", "provider", "instance_type", "region", "market", "gpu", "gpu_count")
-_PRICE = (SessionRow.price_micros_per_hour, SessionRow.currency, SessionRow.price_source, SessionRow.price_dated)
+_PRICE = (SESSIONS.c.price_micros_per_hour, SESSIONS.c.currency, SESSIONS.c.price_source, SESSIONS.c.price_dated)
 _SESSION = (
-    SessionRow.id,
-    SessionRow.started_at,
-    SessionRow.heartbeat_at,
-    SessionRow.ended_at,
-    SessionRow.end_reason,
-    SessionRow.billing_rule,
+    SESSIONS.c.id,
+    SESSIONS.c.started_at,
+    SESSIONS.c.heartbeat_at,
+    SESSIONS.c.ended_at,
+    SESSIONS.c.end_reason,
+    SESSIONS.c.billing_rule,
 )
 _PHASES = {phase.value: phase for phase in Phase}
 
 
 def sessions_query() -> Select[Any]:
     """Return the query for sessions with their instances, to be narrowed and ordered."""
-    columns: list[Any] = [*_SESSION, *_PRICE, *(getattr(InstanceRow, name) for name in _INSTANCE)]
-    return select(*columns).join(InstanceRow, InstanceRow.id == SessionRow.instance_id)
+    columns: list[Any] = [*_SESSION, *_PRICE, *(INSTANCES.c[name] for name in _INSTANCE)]
+    return select(*columns).join(INSTANCES, INSTANCES.c.id == SESSIONS.c.instance_id)
 
 
 def read_sessions(connection: Connection, query: Select[Any]) -> list[Session]:
     """Return the sessions that `query` finds, in its order, with their phases."""
-    starts = _starts(connection, query.with_only_columns(SessionRow.id))
+    starts = _starts(connection, query.with_only_columns(SESSIONS.c.id))
     return [_session(row, starts.get(row[0], ())) for row in connection.execute(query).all()]
 
 
 def _starts(connection: Connection, session_ids: Select[Any]) -> Mapping[int, Iterable[Start]]:
     # As the integer that is stored: of a phase only its start becomes an instant, and only once.
-    started_at = type_coerce(PhaseRow.started_at, BigInteger)
-    query = select(PhaseRow.session_id, started_at, PhaseRow.phase, PhaseRow.run)
-    query = query.where(PhaseRow.session_id.in_(session_ids)).order_by(PhaseRow.session_id, PhaseRow.started_at)
+    started_at = type_coerce(PHASES.c.started_at, BigInteger)
+    query = select(PHASES.c.session_id, started_at, PHASES.c.phase, PHASES.c.run)
+    query = query.where(PHASES.c.session_id.in_(session_ids)).order_by(PHASES.c.session_id, PHASES.c.started_at)
     rows = connection.execute(query).all()
     return {session_id: tuple(starts) for session_id, starts in groupby(rows, itemgetter(0))}
 

@@ -3,18 +3,30 @@
 Instants are microseconds since 1970 in UTC, money is micro-units, so both sort, add and compare exactly everywhere.
 Of phases only the starts are stored: a phase ends where the next one begins or where its session's known time ends.
 So a session is partitioned by construction, and nothing can be billed twice or not at all.
+
+They are plain tables, not mapped classes: rows never leave this package, and the ORM would take 100 ms of each command.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from functools import partial
+from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Dialect, ForeignKey, Index, Integer, Text, TypeDecorator
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
-if TYPE_CHECKING:
-    from sqlalchemy.types import TypeEngine
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+)
 
 REVISION = "0003"
 """The newest revision in `migrations/versions`, which are numbered: a greater one is from a newer costctl."""
@@ -58,190 +70,183 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
 
-# SQLite numbers rows by itself only in a column declared INTEGER.
-Id = Annotated[int, mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)]
-OfSession = Annotated[int, mapped_column(BigInteger, ForeignKey("sessions.id"), primary_key=True)]
-_KEYED = {"sqlite_with_rowid": False}
+METADATA = MetaData()
+"""All tables."""
+
+# What is not said to be nullable is not, unlike in SQLAlchemy.
+_number = partial(Column, type_=BigInteger, nullable=False)
+_text = partial(Column, type_=Text, nullable=False)
+_instant = partial(Column, type_=Instant, nullable=False)
+_json = partial(Column, type_=Json, nullable=False)
 
 
-class Base(DeclarativeBase):
-    """All tables."""
-
-    type_annotation_map: ClassVar[dict[type, type[TypeEngine[Any]]]] = {
-        datetime: Instant,
-        str: Text,
-        int: BigInteger,
-    }
+def _id() -> Column[int]:
+    # SQLite numbers rows by itself only in a column declared INTEGER.
+    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
 
 
-class InstanceRow(Base):
-    """A billed machine; changed facts (another GPU) make another row."""
-
-    __tablename__ = "instances"
-    __table_args__ = (Index("ix_instances_machine", "machine"),)
-
-    id: Mapped[Id]
-    machine: Mapped[str]
-    provider: Mapped[str | None]
-    instance_type: Mapped[str | None]
-    region: Mapped[str | None]
-    market: Mapped[str | None]
-    gpu: Mapped[str | None]
-    gpu_count: Mapped[int]
+def _session(*, primary_key: bool = True) -> Column[int]:
+    return Column("session_id", BigInteger, ForeignKey("sessions.id"), primary_key=primary_key, nullable=False)
 
 
-class SessionRow(Base):
-    """One billed power-on. `heartbeat_at` says how far it is known: closing sets it to `ended_at`."""
+# A billed machine; changed facts (another GPU) make another row.
+INSTANCES = Table(
+    "instances",
+    METADATA,
+    _id(),
+    _text("machine"),
+    _text("provider", nullable=True),
+    _text("instance_type", nullable=True),
+    _text("region", nullable=True),
+    _text("market", nullable=True),
+    _text("gpu", nullable=True),
+    _number("gpu_count"),
+    Index("ix_instances_machine", "machine"),
+)
 
-    __tablename__ = "sessions"
-
-    id: Mapped[Id]
-    instance_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("instances.id"))
-    power_on_key: Mapped[str]
-    started_at: Mapped[datetime]
-    heartbeat_at: Mapped[datetime]
-    ended_at: Mapped[datetime | None]
-    end_reason: Mapped[str | None]
-    price_micros_per_hour: Mapped[int | None]
-    currency: Mapped[str | None]
-    price_source: Mapped[str | None]
-    price_dated: Mapped[datetime | None]
-    billing_rule: Mapped[str | None]
-
+# One billed power-on. `heartbeat_at` says how far it is known: closing sets it to `ended_at`.
+SESSIONS = Table(
+    "sessions",
+    METADATA,
+    _id(),
+    Column("instance_id", BigInteger, ForeignKey("instances.id"), nullable=False),
+    _text("power_on_key"),
+    _instant("started_at"),
+    _instant("heartbeat_at"),
+    _instant("ended_at", nullable=True),
+    _text("end_reason", nullable=True),
+    _number("price_micros_per_hour", nullable=True),
+    _text("currency", nullable=True),
+    _text("price_source", nullable=True),
+    _instant("price_dated", nullable=True),
+    _text("billing_rule", nullable=True),
+)
 
 # A month's sessions are those known beyond its start that began before its end. Read from this index by the first
 # condition, the years before the month cost nothing; that is also why there is none that leads with started_at.
-Index("ix_sessions_known", SessionRow.heartbeat_at, SessionRow.started_at)
-Index("ix_sessions_power_on", SessionRow.power_on_key, SessionRow.started_at)
+Index("ix_sessions_known", SESSIONS.c.heartbeat_at, SESSIONS.c.started_at)
+Index("ix_sessions_power_on", SESSIONS.c.power_on_key, SESSIONS.c.started_at)
 # It is partial in PostgreSQL too, as its migration says; to say it here would load that dialect with each command.
-Index("ix_sessions_open", SessionRow.instance_id, sqlite_where=SessionRow.ended_at.is_(None))
+Index("ix_sessions_open", SESSIONS.c.instance_id, sqlite_where=SESSIONS.c.ended_at.is_(None))
 
+# The start of a phase.
+PHASES = Table(
+    "phases",
+    METADATA,
+    _session(),
+    _instant("started_at", primary_key=True),
+    _text("phase"),
+    _number("run", nullable=True),
+    sqlite_with_rowid=False,
+)
 
-class PhaseRow(Base):
-    """The start of a phase."""
+# One life of the engine's process.
+ENGINE_RUNS = Table(
+    "engine_runs",
+    METADATA,
+    _session(),
+    _number("number", primary_key=True),
+    _text("engine"),
+    _text("model"),
+    _json("command"),
+    _instant("started_at"),
+    _instant("ready_at", nullable=True),
+    _instant("ended_at", nullable=True),
+    _text("outcome", nullable=True),
+    _text("detail", nullable=True),
+    _json("startup", nullable=True),
+    Index("ix_engine_runs_model", "engine", "model", "started_at"),
+)
 
-    __tablename__ = "phases"
-    __table_args__ = (_KEYED,)
+# What was asked of one model in one hour.
+USAGE_HOURS = Table(
+    "usage_hours",
+    METADATA,
+    _session(),
+    _instant("hour_at", primary_key=True),
+    _text("model", primary_key=True),
+    _number("requests"),
+    _number("prompt_tokens"),
+    _number("generation_tokens"),
+    sqlite_with_rowid=False,
+)
 
-    session_id: Mapped[OfSession]
-    started_at: Mapped[datetime] = mapped_column(primary_key=True)
-    phase: Mapped[str]
-    run: Mapped[int | None]
+# One GPU in one minute.
+GPU_MINUTES = Table(
+    "gpu_minutes",
+    METADATA,
+    _session(),
+    _instant("minute_at", primary_key=True),
+    _number("gpu_index", primary_key=True),
+    _text("gpu"),
+    _number("utilisation_percent", nullable=True),
+    _number("memory_used_bytes"),
+    _number("power_milliwatts", nullable=True),
+    sqlite_with_rowid=False,
+)
 
+# What the idle policy chose, and every signal that it saw.
+DECISIONS = Table(
+    "decisions",
+    METADATA,
+    _id(),
+    _session(primary_key=False),
+    _instant("at"),
+    _text("verdict"),
+    _text("reason"),
+    _json("signals"),
+    Column("acted", Boolean, nullable=False),
+    Index("ix_decisions_session", "session_id", "at"),
+)
 
-class EngineRunRow(Base):
-    """One life of the engine's process."""
+# An own price from an instant on, or a line of an imported price list (`origin`).
+PRICES = Table(
+    "prices",
+    METADATA,
+    _id(),
+    _text("origin"),
+    _text("provider", nullable=True),
+    _text("instance_type", nullable=True),
+    _text("gpu"),
+    _number("gpu_count"),
+    _text("region", nullable=True),
+    _text("market"),
+    _text("currency"),
+    _number("micros_per_hour"),
+    _instant("valid_from"),
+    _text("source"),
+    _text("note"),
+)
 
-    __tablename__ = "engine_runs"
-    __table_args__ = (Index("ix_engine_runs_model", "engine", "model", "started_at"),)
+# The work on a batch in one session; a batch that is taken up again in another has another row there.
+BATCHES = Table(
+    "batches",
+    METADATA,
+    _id(),
+    _session(primary_key=False),
+    _text("name"),
+    _instant("started_at"),
+    _instant("ended_at", nullable=True),
+    _number("requests"),
+    _number("failed_requests"),
+    _number("prompt_tokens"),
+    _number("generation_tokens"),
+    Index("ix_batches_session", "session_id", "started_at"),
+)
 
-    session_id: Mapped[OfSession]
-    number: Mapped[int] = mapped_column(primary_key=True)
-    engine: Mapped[str]
-    model: Mapped[str]
-    command: Mapped[list[str]] = mapped_column(Json)
-    started_at: Mapped[datetime]
-    ready_at: Mapped[datetime | None]
-    ended_at: Mapped[datetime | None]
-    outcome: Mapped[str | None]
-    detail: Mapped[str | None]
-    startup: Mapped[dict[str, float] | None] = mapped_column(Json)
-
-
-class UsageHourRow(Base):
-    """What was asked of one model in one hour."""
-
-    __tablename__ = "usage_hours"
-    __table_args__ = (_KEYED,)
-
-    session_id: Mapped[OfSession]
-    hour_at: Mapped[datetime] = mapped_column(primary_key=True)
-    model: Mapped[str] = mapped_column(primary_key=True)
-    requests: Mapped[int]
-    prompt_tokens: Mapped[int]
-    generation_tokens: Mapped[int]
-
-
-class GpuMinuteRow(Base):
-    """One GPU in one minute."""
-
-    __tablename__ = "gpu_minutes"
-    __table_args__ = (_KEYED,)
-
-    session_id: Mapped[OfSession]
-    minute_at: Mapped[datetime] = mapped_column(primary_key=True)
-    gpu_index: Mapped[int] = mapped_column(primary_key=True)
-    gpu: Mapped[str]
-    utilisation_percent: Mapped[int | None]
-    memory_used_bytes: Mapped[int]
-    power_milliwatts: Mapped[int | None]
-
-
-class DecisionRow(Base):
-    """What the idle policy chose, and every signal that it saw."""
-
-    __tablename__ = "decisions"
-    __table_args__ = (Index("ix_decisions_session", "session_id", "at"),)
-
-    id: Mapped[Id]
-    session_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("sessions.id"))
-    at: Mapped[datetime]
-    verdict: Mapped[str]
-    reason: Mapped[str]
-    signals: Mapped[dict[str, Any]] = mapped_column(Json)
-    acted: Mapped[bool]
-
-
-class PriceRow(Base):
-    """An own price from an instant on, or a line of an imported price list (`origin`)."""
-
-    __tablename__ = "prices"
-
-    id: Mapped[Id]
-    origin: Mapped[str]
-    provider: Mapped[str | None]
-    instance_type: Mapped[str | None]
-    gpu: Mapped[str]
-    gpu_count: Mapped[int]
-    region: Mapped[str | None]
-    market: Mapped[str]
-    currency: Mapped[str]
-    micros_per_hour: Mapped[int]
-    valid_from: Mapped[datetime]
-    source: Mapped[str]
-    note: Mapped[str]
-
-
-class BatchRow(Base):
-    """The work on a batch in one session; a batch that is taken up again in another has another row there."""
-
-    __tablename__ = "batches"
-    __table_args__ = (Index("ix_batches_session", "session_id", "started_at"),)
-
-    id: Mapped[Id]
-    session_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("sessions.id"))
-    name: Mapped[str]
-    started_at: Mapped[datetime]
-    ended_at: Mapped[datetime | None]
-    requests: Mapped[int]
-    failed_requests: Mapped[int]
-    prompt_tokens: Mapped[int]
-    generation_tokens: Mapped[int]
-
-
-class BenchmarkRow(Base):
-    """How fast a model was on a GPU, measured outside of costctl."""
-
-    __tablename__ = "benchmarks"
-
-    id: Mapped[Id]
-    model: Mapped[str]
-    gpu: Mapped[str]
-    gpu_count: Mapped[int]
-    measured_at: Mapped[datetime]
-    requests: Mapped[int]
-    prompt_tokens: Mapped[int]
-    generation_tokens: Mapped[int]
-    duration_us: Mapped[int]
-    max_concurrency: Mapped[int | None]
-    source: Mapped[str]
+# How fast a model was on a GPU, measured outside of costctl.
+BENCHMARKS = Table(
+    "benchmarks",
+    METADATA,
+    _id(),
+    _text("model"),
+    _text("gpu"),
+    _number("gpu_count"),
+    _instant("measured_at"),
+    _number("requests"),
+    _number("prompt_tokens"),
+    _number("generation_tokens"),
+    _number("duration_us"),
+    _number("max_concurrency", nullable=True),
+    _text("source"),
+)

@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, select, update
 from costctl.domain.sessions import EndReason, Instance, Phase, Session
 from costctl.errors import LedgerError
 from costctl.ledger.reading import read_sessions, sessions_query
-from costctl.ledger.schema import EngineRunRow, InstanceRow, PhaseRow, SessionRow
+from costctl.ledger.schema import ENGINE_RUNS, INSTANCES, PHASES, SESSIONS
 from costctl.ledger.transactions import Transactions
 
 if TYPE_CHECKING:
@@ -32,22 +32,22 @@ class Sessions(Transactions):
     def register_instance(self, instance: Instance) -> int:
         """Return the id of `instance`, which is new if any fact about it is."""
         facts = asdict(instance)
-        same = [getattr(InstanceRow, name).is_not_distinct_from(value) for name, value in facts.items()]
+        same = [INSTANCES.c[name].is_not_distinct_from(value) for name, value in facts.items()]
         with self._begin() as connection:
-            found = connection.execute(select(InstanceRow.id).where(*same)).scalar()
-            return found or _new_id(connection.execute(insert(InstanceRow).values(facts)))
+            found = connection.execute(select(INSTANCES.c.id).where(*same)).scalar()
+            return found or _new_id(connection.execute(insert(INSTANCES).values(facts)))
 
     def latest_session(self, *, machine: str, key: str) -> Session | None:
         """Return the newest session of `machine` in the power-on called `key`."""
-        query = sessions_query().where(SessionRow.power_on_key == key, InstanceRow.machine == machine)
-        newest = query.order_by(SessionRow.started_at.desc(), SessionRow.id.desc()).limit(1)
+        query = sessions_query().where(SESSIONS.c.power_on_key == key, INSTANCES.c.machine == machine)
+        newest = query.order_by(SESSIONS.c.started_at.desc(), SESSIONS.c.id.desc()).limit(1)
         with self._look() as connection:
             return next(iter(read_sessions(connection, newest)), None)
 
     def find_session(self, session_id: int) -> Session | None:
         """Return the session with this id."""
         with self._look() as connection:
-            return next(iter(read_sessions(connection, sessions_query().where(SessionRow.id == session_id))), None)
+            return next(iter(read_sessions(connection, sessions_query().where(SESSIONS.c.id == session_id))), None)
 
     def sessions(
         self,
@@ -61,13 +61,13 @@ class Sessions(Transactions):
 
         With `gpus` only those of machines with a GPU of such a name.
         """
-        query = sessions_query().order_by(SessionRow.heartbeat_at.desc(), SessionRow.id.desc()).limit(last)
+        query = sessions_query().order_by(SESSIONS.c.heartbeat_at.desc(), SESSIONS.c.id.desc()).limit(last)
         if since is not None:
-            query = query.where(SessionRow.heartbeat_at > since)
+            query = query.where(SESSIONS.c.heartbeat_at > since)
         if until is not None:
-            query = query.where(SessionRow.started_at < until)
+            query = query.where(SESSIONS.c.started_at < until)
         if gpus is not None:
-            query = query.where(InstanceRow.gpu.in_(gpus))
+            query = query.where(INSTANCES.c.gpu.in_(gpus))
         with self._look() as connection:
             found = read_sessions(connection, query)
         return sorted(found, key=lambda session: (session.started_at, session.id))
@@ -75,12 +75,12 @@ class Sessions(Transactions):
     def gpu_names(self) -> set[str]:
         """Return by which names the drivers called the GPUs of all machines."""
         with self._look() as connection:
-            return {gpu for gpu in connection.execute(select(InstanceRow.gpu).distinct()).scalars() if gpu}
+            return {gpu for gpu in connection.execute(select(INSTANCES.c.gpu).distinct()).scalars() if gpu}
 
     def first_start(self) -> datetime | None:
         """Return when the first session of the ledger began; None if there is none."""
         with self._look() as connection:
-            return connection.execute(select(SessionRow.started_at).order_by(SessionRow.id).limit(1)).scalar()
+            return connection.execute(select(SESSIONS.c.started_at).order_by(SESSIONS.c.id).limit(1)).scalar()
 
     def open_session(
         self,
@@ -105,7 +105,7 @@ class Sessions(Transactions):
             "billing_rule": rule,
         }
         with self._begin() as connection:
-            session_id = _new_id(connection.execute(insert(SessionRow).values(values | _frozen(price))))
+            session_id = _new_id(connection.execute(insert(SESSIONS).values(values | _frozen(price))))
             _place_phase(connection, session_id, at=started_at, phase=phase, run=None)
         return session_id
 
@@ -121,7 +121,7 @@ class Sessions(Transactions):
             values = {"ended_at": None, "end_reason": None, "heartbeat_at": max(known_until, at)}
             if row.price_micros_per_hour is None:
                 values |= _frozen(price)
-            connection.execute(update(SessionRow).where(SessionRow.id == session_id).values(values))
+            connection.execute(update(SESSIONS).where(SESSIONS.c.id == session_id).values(values))
             if known_until < at:
                 _place_phase(connection, session_id, at=known_until, phase=Phase.UNKNOWN, run=None)
 
@@ -150,9 +150,9 @@ class Sessions(Transactions):
 
     def close_lost_sessions(self, *, machine: str, except_key: str) -> list[int]:
         """End the sessions of `machine` left open by other power-ons at their last heartbeat; return their ids."""
-        left_open = select(SessionRow.id, SessionRow.heartbeat_at).join(InstanceRow).order_by(SessionRow.id)
+        left_open = select(SESSIONS.c.id, SESSIONS.c.heartbeat_at).join(INSTANCES).order_by(SESSIONS.c.id)
         left_open = left_open.where(
-            SessionRow.ended_at.is_(None), SessionRow.power_on_key != except_key, InstanceRow.machine == machine
+            SESSIONS.c.ended_at.is_(None), SESSIONS.c.power_on_key != except_key, INSTANCES.c.machine == machine
         )
         with self._begin() as connection:
             rows = connection.execute(left_open).all()
@@ -178,8 +178,8 @@ def _frozen(price: Price | None) -> dict[str, Any]:
 
 def _require(connection: Connection, session_id: int) -> Any:
     row = connection.execute(
-        select(SessionRow.heartbeat_at, SessionRow.ended_at, SessionRow.price_micros_per_hour).where(
-            SessionRow.id == session_id
+        select(SESSIONS.c.heartbeat_at, SESSIONS.c.ended_at, SESSIONS.c.price_micros_per_hour).where(
+            SESSIONS.c.id == session_id
         )
     ).one_or_none()
     if row is None:
@@ -188,13 +188,13 @@ def _require(connection: Connection, session_id: int) -> Any:
 
 
 def _touch(connection: Connection, session_id: int, at: datetime) -> None:
-    alive = (SessionRow.id == session_id, SessionRow.ended_at.is_(None), SessionRow.heartbeat_at < at)
-    connection.execute(update(SessionRow).where(*alive).values(heartbeat_at=at))
+    alive = (SESSIONS.c.id == session_id, SESSIONS.c.ended_at.is_(None), SESSIONS.c.heartbeat_at < at)
+    connection.execute(update(SESSIONS).where(*alive).values(heartbeat_at=at))
 
 
 def _newest_starts(connection: Connection, session_id: int) -> list[Any]:
-    starts = select(PhaseRow.started_at, PhaseRow.phase, PhaseRow.run).where(PhaseRow.session_id == session_id)
-    return list(connection.execute(starts.order_by(PhaseRow.started_at.desc()).limit(2)))
+    starts = select(PHASES.c.started_at, PHASES.c.phase, PHASES.c.run).where(PHASES.c.session_id == session_id)
+    return list(connection.execute(starts.order_by(PHASES.c.started_at.desc()).limit(2)))
 
 
 def _last_start(connection: Connection, session_id: int) -> datetime:
@@ -206,25 +206,25 @@ def _place_phase(connection: Connection, session_id: int, *, at: datetime, phase
     newest = _newest_starts(connection, session_id)
     if newest and newest[0].started_at >= at:
         at = newest[0].started_at
-        here = (PhaseRow.session_id == session_id, PhaseRow.started_at == at)
-        connection.execute(delete(PhaseRow).where(*here))
+        here = (PHASES.c.session_id == session_id, PHASES.c.started_at == at)
+        connection.execute(delete(PHASES).where(*here))
         del newest[0]
     if newest and (newest[0].phase, newest[0].run) == (phase, run):
         return
-    connection.execute(insert(PhaseRow).values(session_id=session_id, started_at=at, phase=phase, run=run))
+    connection.execute(insert(PHASES).values(session_id=session_id, started_at=at, phase=phase, run=run))
 
 
 def _close(connection: Connection, session_id: int, *, at: datetime, reason: EndReason) -> None:
     _lose_runs(connection, session_id, at=at)
     values = {"ended_at": at, "heartbeat_at": at, "end_reason": reason}
-    connection.execute(update(SessionRow).where(SessionRow.id == session_id).values(values))
+    connection.execute(update(SESSIONS).where(SESSIONS.c.id == session_id).values(values))
 
 
 def _lose_runs(connection: Connection, session_id: int, *, at: datetime) -> None:
-    still_open = select(EngineRunRow.number, EngineRunRow.started_at, EngineRunRow.ready_at).where(
-        EngineRunRow.session_id == session_id, EngineRunRow.ended_at.is_(None)
+    still_open = select(ENGINE_RUNS.c.number, ENGINE_RUNS.c.started_at, ENGINE_RUNS.c.ready_at).where(
+        ENGINE_RUNS.c.session_id == session_id, ENGINE_RUNS.c.ended_at.is_(None)
     )
     for run in connection.execute(still_open).all():
-        this = (EngineRunRow.session_id == session_id, EngineRunRow.number == run.number)
+        this = (ENGINE_RUNS.c.session_id == session_id, ENGINE_RUNS.c.number == run.number)
         ended_at = max(at, run.ready_at or run.started_at)
-        connection.execute(update(EngineRunRow).where(*this).values(ended_at=ended_at, outcome="lost"))
+        connection.execute(update(ENGINE_RUNS).where(*this).values(ended_at=ended_at, outcome="lost"))

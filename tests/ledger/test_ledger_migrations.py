@@ -16,7 +16,7 @@ from costctl.domain.sessions import Instance
 from costctl.errors import BadValueError, LedgerError, LedgerOlderError, LedgerTooNewError, MissingPieceError
 from costctl.ledger.database import Database
 from costctl.ledger.migrate import backup_path, bring_up_to_date
-from costctl.ledger.schema import REVISION, Base
+from costctl.ledger.schema import METADATA, REVISION
 from costctl.ledger.store import Ledger
 
 NEXT = """
@@ -57,13 +57,13 @@ def newer_scripts(tmp_path):
 def test_migrations_make_what_the_models_say(path, tmp_path):
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
     engine.dispose()
 
 
 def test_migrations_make_it_to_the_letter(path, tmp_path):
     engine = create_engine(f"sqlite:///{tmp_path / 'models.db'}")
-    Base.metadata.create_all(engine)
+    METADATA.create_all(engine)
     engine.dispose()
     assert ddl(path) == ddl(tmp_path / "models.db")
 
