@@ -68,12 +68,12 @@ def _compared(*, month: str | None, zone_name: str | None, gpus: str | None, **a
 
     from costctl.domain.currencies import read_currency
     from costctl.domain.offers import Market
-    from costctl.wiring.comparison import Wish, compare_period, compare_plan
+    from costctl.wiring.comparison import Wish, compare_period, compare_plan, listed_gpus
 
     now = datetime.now(UTC)
     market, currency = asked.pop("market"), asked.pop("currency")
     wish = Wish(
-        gpus=() if gpus is None else tuple(name for name in gpus.split(",") if name.strip()) or (gpus,),
+        gpus=listed_gpus(gpus),
         market=Market(market) if market else None,
         currency=read_currency(currency) if currency else None,
         **{name: asked.pop(name) for name in ("provider", "region", "baseline")},

@@ -36,6 +36,8 @@ Examples:
 @click.option("--last", metavar="DURATION", help="Exactly so long before now, like 30d.")
 @click.option("--tz", "zone_name", metavar="ZONE", help="Time zone of its days; else as configured, or this machine's.")
 @click.option("--currency", metavar="CODE", help="All in this currency, by the [[rate]] tables of the configuration.")
+@click.option("--gpus", metavar="NAMES", help="GPUs to compare with, commas between.  [default: T4,L4,A10G]")
+@click.option("--baseline", metavar="TEXT", help="Compare with 'GPU [always-on|as-run] [spot] [at 3.0 CNY/h]' too.")
 @click.option("--lang", type=click.Choice(["en", "zh"]), help="Language; else the one of the environment.")
 @click.option("--format", "form", type=click.Choice(_FORMS), help="Form; else by the name of the file, or text.")
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
@@ -48,6 +50,8 @@ def report(
     *,
     zone_name: str | None,
     currency: str | None,
+    gpus: str | None,
+    baseline: str | None,
     lang: str | None,
     form: str | None,
     output: Path | None,
@@ -61,7 +65,6 @@ def report(
     session began with; where none was known, the time is counted and the cost is said to be unknown. Seconds become
     money by the billing rule of the provider (`costctl billing rules`); standing charges have lines of their own.
     """
-    import gc
     import os  # commands import late, so that each starts fast
     from datetime import UTC, datetime
 
@@ -69,17 +72,18 @@ def report(
     from costctl.reports.periods import read_period
     from costctl.reports.wording import Wording, language_of
     from costctl.wiring import load_zone
+    from costctl.wiring.comparison import Wish, listed_gpus
     from costctl.wiring.notifications import load_notifier
     from costctl.wiring.report_forms import Form, message_of
     from costctl.wiring.reports import load_report
 
-    gc.disable()  # all values of a report live until it is written; looking for garbage takes a quarter of the time
     now = datetime.now(UTC)
     period = read_period(**asked, now=now, zone=load_zone(zone_name))
     words = Wording.of(lang or language_of(os.environ))
     asked_form = Form(form or _form_of(output))
     notifier = load_notifier(send_to) if send or send_to else None
-    loaded = load_report(period, now=now, currency=read_currency(currency) if currency else None)
+    wish = Wish(gpus=listed_gpus(gpus), baseline=baseline, currency=read_currency(currency) if currency else None)
+    loaded = load_report(period, now=now, wish=wish)
     if notifier:
         notifier.send(message_of(loaded, words))
     if output or not notifier:

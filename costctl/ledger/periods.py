@@ -13,6 +13,7 @@ from costctl.ledger.transactions import Transactions
 from costctl.ledger.values import Batch, GpuUse, RunFact, UsageHour
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from sqlalchemy import Column
@@ -23,42 +24,21 @@ class Periods(Transactions):
 
     def runs_between(self, since: datetime, until: datetime) -> list[RunFact]:
         """Return the engine runs of these sessions."""
-        run = ENGINE_RUNS.c
-        command = cast(run.command, Text)  # most have the same: each text is parsed once
-        query = select(run.session_id, run.number, run.engine, run.model, command, run.started_at, run.ready_at)
-        with self._look() as connection:
-            rows = connection.execute(query.where(_of_sessions(run.session_id, since, until))).all()
-        return [
-            RunFact(
-                session_id=session_id,
-                number=number,
-                engine=engine,
-                model=model,
-                command=_words(command),
-                start=None if ready_at is None else ready_at - started_at,
-            )
-            for session_id, number, engine, model, command, started_at, ready_at in rows
-        ]
+        return self._runs(_of_sessions(ENGINE_RUNS.c.session_id, since, until))
+
+    def runs_of(self, session_ids: Collection[int]) -> list[RunFact]:
+        """Return the engine runs of a few hundred sessions at most."""
+        return self._runs(ENGINE_RUNS.c.session_id.in_(session_ids))
 
     def usage_between(self, since: datetime, until: datetime) -> list[UsageHour]:
         """Return what was asked in the hours that begin in the period."""
         use = USAGE_HOURS.c
-        query = select(
-            use.session_id, use.hour_at, use.model, use.requests, use.prompt_tokens, use.generation_tokens
-        ).where(_of_sessions(use.session_id, since, until), use.hour_at >= since, use.hour_at < until)
-        with self._look() as connection:
-            rows = connection.execute(query).all()
-        return [
-            UsageHour(
-                session_id=session_id,
-                hour_at=hour_at,
-                model=model,
-                requests=requests,
-                prompt_tokens=prompt_tokens,
-                generation_tokens=generation_tokens,
-            )
-            for session_id, hour_at, model, requests, prompt_tokens, generation_tokens in rows
-        ]
+        of_sessions = _of_sessions(use.session_id, since, until)
+        return self._usage(of_sessions & (use.hour_at >= since) & (use.hour_at < until))
+
+    def usage_of(self, session_ids: Collection[int]) -> list[UsageHour]:
+        """Return what was asked in a few hundred sessions at most."""
+        return self._usage(USAGE_HOURS.c.session_id.in_(session_ids))
 
     def batches_between(self, since: datetime, until: datetime) -> list[Batch]:
         """Return the batches of these sessions, in the order of their starts."""
@@ -96,6 +76,41 @@ class Periods(Transactions):
                 mean_milliwatts=None if power is None else round(power),
             )
             for gpu, minutes, utilisation, memory, power in rows
+        ]
+
+    def _runs(self, which: ColumnElement[bool]) -> list[RunFact]:
+        run = ENGINE_RUNS.c
+        command = cast(run.command, Text)  # most have the same: each text is parsed once
+        query = select(run.session_id, run.number, run.engine, run.model, command, run.started_at, run.ready_at)
+        with self._look() as connection:
+            rows = connection.execute(query.where(which)).all()
+        return [
+            RunFact(
+                session_id=session_id,
+                number=number,
+                engine=engine,
+                model=model,
+                command=_words(command),
+                start=None if ready_at is None else ready_at - started_at,
+            )
+            for session_id, number, engine, model, command, started_at, ready_at in rows
+        ]
+
+    def _usage(self, which: ColumnElement[bool]) -> list[UsageHour]:
+        use = USAGE_HOURS.c
+        query = select(use.session_id, use.hour_at, use.model, use.requests, use.prompt_tokens, use.generation_tokens)
+        with self._look() as connection:
+            rows = connection.execute(query.where(which)).all()
+        return [
+            UsageHour(
+                session_id=session_id,
+                hour_at=hour_at,
+                model=model,
+                requests=requests,
+                prompt_tokens=prompt_tokens,
+                generation_tokens=generation_tokens,
+            )
+            for session_id, hour_at, model, requests, prompt_tokens, generation_tokens in rows
         ]
 
 

@@ -14,6 +14,7 @@ from costctl.ledger.schema import ENGINE_RUNS, INSTANCES, PHASES, SESSIONS
 from costctl.ledger.transactions import Transactions
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -49,17 +50,32 @@ class Sessions(Transactions):
             return next(iter(read_sessions(connection, sessions_query().where(SESSIONS.c.id == session_id))), None)
 
     def sessions(
-        self, *, since: datetime | None = None, until: datetime | None = None, last: int | None = None
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        last: int | None = None,
+        gpus: Collection[str] | None = None,
     ) -> list[Session]:
-        """Return the sessions that overlap [since, until), or the `last` few of them, in the order of their starts."""
+        """Return the sessions that overlap [since, until), or the `last` few of them, in the order of their starts.
+
+        With `gpus` only those of machines with a GPU of such a name.
+        """
         query = sessions_query().order_by(SESSIONS.c.heartbeat_at.desc(), SESSIONS.c.id.desc()).limit(last)
         if since is not None:
             query = query.where(SESSIONS.c.heartbeat_at > since)
         if until is not None:
             query = query.where(SESSIONS.c.started_at < until)
+        if gpus is not None:
+            query = query.where(INSTANCES.c.gpu.in_(gpus))
         with self._look() as connection:
             found = read_sessions(connection, query)
         return sorted(found, key=lambda session: (session.started_at, session.id))
+
+    def gpu_names(self) -> set[str]:
+        """Return by which names the drivers called the GPUs of all machines."""
+        with self._look() as connection:
+            return {gpu for gpu in connection.execute(select(INSTANCES.c.gpu).distinct()).scalars() if gpu}
 
     def first_start(self) -> datetime | None:
         """Return when the first session of the ledger began; None if there is none."""

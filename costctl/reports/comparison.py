@@ -15,11 +15,11 @@ from costctl.reports.comparison_details import market_text, memory_tables, offer
 from costctl.reports.outline import Amount, Column, Document, Length, Notes, Prose, Section, Share, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from fractions import Fraction
 
     from costctl.domain.comparison import Comparison, OnGpu, Row
-    from costctl.reports.outline import Cell
+    from costctl.reports.outline import Cell, Chart
     from costctl.reports.wording import Wording
 
 
@@ -29,14 +29,15 @@ def comparison_document(found: Comparison, words: Wording) -> Document:
     return Document(title=section.title, subtitle="", sections=(replace(section, title=""),), zone=ZoneInfo("UTC"))
 
 
-def comparison_section(found: Comparison, words: Wording) -> Section:
-    """Return what the workload would cost on other GPUs, whether it fits there, and what that rests on."""
+def comparison_section(found: Comparison, words: Wording, charts: Iterable[Chart] = ()) -> Section:
+    """Return what the workload would cost on other GPUs, with `charts` of it, and what that rests on."""
     return Section(
         key="comparison",
         title=words.say("Comparison of GPUs"),
         blocks=(
             Prose(_question(found, words)),
             _costs(found, words),
+            *charts,
             *(Prose(sentence) for sentence in _answers(found, words)),
             *_baseline(found, words),
             *memory_tables(found, words),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from costctl.domain.standing import StandingCharge
     from costctl.ledger.values import GpuUse, RunFact
     from costctl.reports.hours import WeekHour
+    from costctl.reports.served import Served
 
     K = TypeVar("K")
 
@@ -72,14 +73,19 @@ class Slice:
 
     day: date
     phase: Phase
-    model: str | None
-    """Of the engine that was up; None if there was none."""
+    engine: Served | None
+    """Which was up; None if there was none."""
     instance: Instance
     in_batch: bool
     currency: str | None
     """None if the price is unknown."""
     length: timedelta
     cost_micros: int
+
+    @property
+    def model(self) -> str | None:
+        """The name that its model was asked by; None if no engine was up."""
+        return self.engine.name if self.engine else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

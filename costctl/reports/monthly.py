@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from costctl.domain.standing import When
 from costctl.reports.breakdowns import batches_section, days_section, ends_section, gpu_section, models_section
+from costctl.reports.comparison import comparison_section
 from costctl.reports.forecast import forecast_section
 from costctl.reports.hosted import hosted_section
 from costctl.reports.outline import Amount, Column, Document, Prose, Section, Table
@@ -15,7 +17,7 @@ from costctl.reports.summary import phases_section, summary_section
 from costctl.reports.tails import tails_section
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from datetime import datetime
 
     from costctl.reports.figures import Report
@@ -24,13 +26,24 @@ if TYPE_CHECKING:
     from costctl.reports.wording import Wording
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Charts:
+    """The charts of a report; forms without pictures go without."""
+
+    of_days: tuple[Chart, ...] = ()
+    of_gpus: tuple[Chart, ...] = ()
+
+
+NO_CHARTS = Charts()
+
+
 def report_document(
     report: Report,
     studies: Studies,
     words: Wording,
     *,
     limit: int | None = None,
-    charts: Iterable[Chart] = (),
+    charts: Charts = NO_CHARTS,
     newest: datetime | None = None,
 ) -> Document:
     """Return the report as a document, with at most `limit` sessions; of an empty one, when the `newest` began."""
@@ -45,17 +58,18 @@ def report_document(
 
 
 def _sections(
-    report: Report, studies: Studies, words: Wording, limit: int | None, charts: Iterable[Chart]
+    report: Report, studies: Studies, words: Wording, limit: int | None, charts: Charts
 ) -> Iterator[Section | None]:
     yield summary_section(report, words)
     yield phases_section(report, words)
     yield forecast_section(studies.months, words)
-    yield days_section(report, words, charts)
+    yield days_section(report, words, charts.of_days)
     yield sessions_section(report, words, limit)
     yield models_section(report, words)
     yield batches_section(report, words)
     yield ends_section(report, words)
     yield tails_section(studies.windows, words)
+    yield comparison_section(studies.comparison, words, charts.of_gpus) if studies.comparison else None
     yield hosted_section(studies.hosted, words)
     yield gpu_section(report, words)
     yield standing_section(report, words)

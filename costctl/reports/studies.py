@@ -14,6 +14,7 @@ from costctl.domain.hosted import ModelUse
 from costctl.domain.periods import PeriodKind
 from costctl.domain.sessions import EndReason, Phase
 from costctl.domain.windows import GapEnd, IdleGap
+from costctl.reports.comparison_document import comparison_object
 from costctl.reports.figures import NOTHING
 from costctl.reports.forecast import forecast_object
 from costctl.reports.hosted import hosted_object
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import date, datetime
 
+    from costctl.domain.comparison import Comparison
     from costctl.domain.hosted import BreakEven
     from costctl.domain.money import Price
     from costctl.domain.periods import Day, Period
@@ -43,6 +45,7 @@ class Studies:
     windows: Sequence[WindowStudy] = ()
     hosted: Sequence[BreakEven] = ()
     months: Sequence[MonthToDate] = ()
+    comparison: Comparison | None = None
     rates: Sequence[RateUse] = ()
 
 
@@ -51,6 +54,7 @@ def studies_object(studies: Studies) -> dict[str, Any]:
     return {
         "idle_tails": tails_object(studies.windows),
         "hosted": hosted_object(studies.hosted),
+        "comparison": comparison_object(studies.comparison) if studies.comparison else None,
         "forecast": forecast_object(studies.months),
         "rates": rates_object(studies.rates),
     }

@@ -25,6 +25,7 @@ from costctl.reports.figures import (
     Usage,
 )
 from costctl.reports.hours import HoursOfWeek
+from costctl.reports.served import served_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
     from costctl.domain.standing import StandingCharge
     from costctl.ledger.values import Batch, GpuUse, RunFact, UsageHour
     from costctl.reports.hours import WeekHour
+    from costctl.reports.served import Served
 
-    # What pieces of sessions are alike in: day, phase, model, and whether a batch was worked on.
-    _Kind = tuple[date, Phase, str | None, bool]
+    # What pieces of sessions are alike in: day, phase, engine, and whether a batch was worked on.
+    _Kind = tuple[date, Phase, Served | None, bool]
     # What a session is paid in (None if its price is unknown), and what its stretches cost.
     Priced = tuple[str | None, Costing]
 
@@ -109,7 +111,7 @@ class _Counting:
     def __init__(self, period: Period, facts: Facts) -> None:
         self._period = period
         self._days = _Days(period)
-        self._models = {(run.session_id, run.number): run.model for run in facts.runs}
+        self._engines = {(run.session_id, run.number): served_by(run.model, run.command) for run in facts.runs}
         self._batches_of = _by_session(facts.batches)
         self._alike: defaultdict[tuple[Instance, str | None], defaultdict[_Kind, _Tally]]
         self._alike = defaultdict(lambda: defaultdict(_Tally))
@@ -150,11 +152,11 @@ class _Counting:
         alike, phases = self._alike[session.instance, currency], defaultdict[Phase, _Tally](_Tally)
         paid = cost(None, begin) or 0
         for span in session.spans(begin, end):
-            model = self._models.get((session.id, span.run)) if span.run else None
+            engine = self._engines.get((session.id, span.run)) if span.run else None
             for day, piece_begin, piece_end, in_batch in self._cuts(span, batches):
                 length, reached = piece_end - piece_begin, cost(None, piece_end) or 0
                 phases[span.phase].add(length, reached - paid)
-                alike[day.date, span.phase, model, in_batch].add(length, reached - paid)
+                alike[day.date, span.phase, engine, in_batch].add(length, reached - paid)
                 paid = reached
                 if span.phase is Phase.BUSY:
                     self.busy.add(day, piece_begin, piece_end)
@@ -178,7 +180,7 @@ class _Counting:
             Slice(
                 day=day,
                 phase=phase,
-                model=model,
+                engine=engine,
                 instance=instance,
                 in_batch=in_batch,
                 currency=currency,
@@ -186,7 +188,7 @@ class _Counting:
                 cost_micros=tally.micros,
             )
             for (instance, currency), alike in self._alike.items()
-            for (day, phase, model, in_batch), tally in alike.items()
+            for (day, phase, engine, in_batch), tally in alike.items()
         )
 
 

@@ -1,11 +1,10 @@
-"""The ledger's work in a period, as a workload to compare: what was asked of which model on which GPU."""
+"""The figures of a period as a workload to compare: what was asked of which model on which GPU, and what it cost."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from costctl.domain.offers import Market, Offer, Origin
@@ -15,16 +14,13 @@ from costctl.domain.workload import Load, Spent, Workload
 from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Iterator, Mapping
 
     from costctl.domain.gpu_models import GpuModels
-    from costctl.domain.periods import Period
-    from costctl.domain.sessions import Instance, Session
-    from costctl.ledger.values import RunFact
-    from costctl.reports.tally import Facts
+    from costctl.domain.sessions import Instance
+    from costctl.reports.figures import Report, SessionFigure
+    from costctl.reports.served import Served
 
-_NOTHING = timedelta(0)
 _OTHER_PHASES = set(Phase) - {Phase.BUSY, Phase.STARTING, Phase.IDLE}
 
 
@@ -59,49 +55,35 @@ class _Tally:
         return timedelta(microseconds=sum(self.phases[phase] for phase in phases))
 
 
-def workload_of(facts: Facts, period: Period, gpus: GpuModels, now: datetime) -> Workload:
-    """Return the work of the sessions in `period` until `now`, with what they cost as they are billed."""
-    begin, end = period.started_at, min(period.ended_at, now)
+def workload_of(report: Report, gpus: GpuModels) -> Workload:
+    """Return the work of the period as far as it has gone, with what it cost as it was billed."""
     return Workload(
-        period=end - begin,
-        loads=tuple(loads_of(facts, begin, end, gpus)),
-        spent=tuple(_spent(facts.sessions, begin, end, gpus)),
-        is_partly_unpriced=any(session.price is None for session in facts.sessions),
+        period=report.known_until - report.period.started_at,
+        loads=tuple(loads_of(report, gpus)),
+        spent=tuple(_spent(report, gpus)),
+        is_partly_unpriced=bool(report.unpriced),
     )
 
 
-def loads_of(facts: Facts, begin: datetime, end: datetime, gpus: GpuModels) -> Iterator[Load]:
-    """Yield the loads in [begin, end); what a session did without an engine goes to its first one."""
+def loads_of(report: Report, gpus: GpuModels) -> Iterator[Load]:
+    """Yield the loads; what a machine did without an engine goes to the one that it had up for longest."""
     tallies: defaultdict[_Key, _Tally] = defaultdict(_Tally)
-    first: dict[int, _Key] = {session.id: _key(session, None, gpus) for session in facts.sessions}
-    of_run, of_name = _keys(facts, gpus)
-    first |= {session_id: key for (session_id, _), key in sorted(of_run.items(), reverse=True)}
-    for session in facts.sessions:
-        for span in session.spans(begin, end):
-            key = of_run.get((session.id, span.run or 0), first[session.id])
-            tallies[key].phases[span.phase] += span.length // timedelta.resolution
-    for hour in facts.usage:
-        if hour.session_id in first and begin <= hour.hour_at < end:
-            tallies[of_name.get((hour.session_id, hour.model), first[hour.session_id])].traffic += Traffic(
-                requests=hour.requests,
-                prompt_tokens=hour.prompt_tokens,
-                generation_tokens=hour.generation_tokens,
-            )
+    usual = _usual_engines(report)
+    for piece in report.slices:
+        engine = piece.engine or usual.get((piece.instance, None))
+        tallies[_key(piece.instance, engine, gpus)].phases[piece.phase] += piece.length // timedelta.resolution
+    for use in report.usage:
+        engine = usual.get((use.instance, use.model)) or usual.get((use.instance, None))
+        tallies[_key(use.instance, engine, gpus)].traffic += Traffic(
+            requests=use.requests, prompt_tokens=use.prompt_tokens, generation_tokens=use.generation_tokens
+        )
     for key, tally in tallies.items():
         yield tally.load(key)
 
 
-def _keys(facts: Facts, gpus: GpuModels) -> tuple[dict[tuple[int, int], _Key], dict[tuple[int, str], _Key]]:
-    """Return the load of each engine run, by its session and number, and by its session and the served name."""
-    sessions = {session.id: session for session in facts.sessions}
-    runs = [(run, _key(sessions[run.session_id], run, gpus)) for run in facts.runs if run.session_id in sessions]
-    of_run = {(run.session_id, run.number): key for run, key in runs}
-    return of_run, {(run.session_id, run.model): key for run, key in runs}
-
-
-def paid_offers(sessions: Iterable[Session], gpus: GpuModels) -> Iterator[Offer]:
+def paid_offers(rows: Iterable[SessionFigure], gpus: GpuModels) -> Iterator[Offer]:
     """Yield the prices that sessions were billed at: what is paid already comes before any price list."""
-    for instance, price in dict.fromkeys((session.instance, session.price) for session in sessions):
+    for instance, price in dict.fromkeys((row.instance, row.price) for row in rows):
         gpu = _gpu_name(instance, gpus)
         if price is None or gpu is None or instance.gpu_count < 1:
             continue
@@ -123,28 +105,35 @@ def paid_offers(sessions: Iterable[Session], gpus: GpuModels) -> Iterator[Offer]
             continue  # a price that somebody made up: it stays in its session, and says nothing of others
 
 
-def _spent(sessions: Iterable[Session], begin: datetime, end: datetime, gpus: GpuModels) -> Iterator[Spent]:
+def _usual_engines(report: Report) -> Mapping[tuple[Instance, str | None], Served]:
+    """Return what each machine had up for longest, of all (None) and of what was asked by each name."""
+    lengths: defaultdict[tuple[Instance, str | None], Counter[Served]] = defaultdict(Counter)
+    for piece in report.slices:
+        if piece.engine is not None:
+            for name in (None, piece.engine.name):
+                lengths[piece.instance, name][piece.engine] += piece.length // timedelta.resolution
+    return {key: engines.most_common(1)[0][0] for key, engines in lengths.items()}
+
+
+def _spent(report: Report, gpus: GpuModels) -> Iterator[Spent]:
     micros: Counter[tuple[str | None, Market | None, str]] = Counter()
     lengths: defaultdict[tuple[str | None, Market | None, str], timedelta] = defaultdict(timedelta)
-    for session in sessions:
-        if session.price is None:
-            continue
-        key = (_gpu_name(session.instance, gpus), _market(session.instance), session.price.currency)
-        micros[key] += session.cost(begin, end) or 0
-        lengths[key] += sum((span.length for span in session.spans(begin, end)), _NOTHING)
-    for (gpu, market, currency), amount in micros.items():
-        length = lengths[(gpu, market, currency)]
+    for piece in report.slices:
+        if piece.currency is not None:
+            key = (_gpu_name(piece.instance, gpus), _market(piece.instance), piece.currency)
+            micros[key] += piece.cost_micros
+            lengths[key] += piece.length
+    for (gpu, market, currency), length in lengths.items():
+        amount = micros[gpu, market, currency]
         yield Spent(gpu=gpu, market=market, currency=currency, micros=amount, length=length)
 
 
-def _key(session: Session, run: RunFact | None, gpus: GpuModels) -> _Key:
-    command = run.command if run else ()
-    served = run.model if run else None
+def _key(instance: Instance, engine: Served | None, gpus: GpuModels) -> _Key:
     return _Key(
-        model=_after(command, "serve") or _after(command, "--model") or served,
-        gpu=_gpu_name(session.instance, gpus),
-        gpu_count=max(session.instance.gpu_count, 1),
-        context=_context(command),
+        model=engine.model if engine else None,
+        gpu=_gpu_name(instance, gpus),
+        gpu_count=max(instance.gpu_count, 1),
+        context=engine.context if engine else None,
     )
 
 
@@ -155,19 +144,3 @@ def _gpu_name(instance: Instance, gpus: GpuModels) -> str | None:
 
 def _market(instance: Instance) -> Market | None:
     return Market(instance.market) if instance.market in set(Market) else None
-
-
-def _context(command: Sequence[str]) -> int | None:
-    """Return the engine's `--max-model-len`; None if it chose by itself (or was told 8k, which vLLM takes too)."""
-    text = _after(command, "--max-model-len") or ""
-    return int(text) if text.isascii() and text.isdigit() and int(text) else None
-
-
-def _after(command: Sequence[str], flag: str) -> str | None:
-    """Return the word after `flag`, or joined to it by =; None if there is none."""
-    for word, following in zip_longest(command, command[1:], fillvalue=""):
-        if word == flag and not following.startswith("-"):
-            return following or None
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2] or None
-    return None

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from costctl.adapters import catalog
 from costctl.adapters.model_config import find_config, read_config
@@ -14,12 +15,14 @@ from costctl.domain.baseline import parse_baseline
 from costctl.domain.best_offers import Shelf, Terms
 from costctl.domain.comparing import Knowledge, compare
 from costctl.domain.offers import Market
+from costctl.domain.periods import period_between
 from costctl.domain.workload import measures_of
 from costctl.errors import BadValueError, LedgerMissingError, LedgerOlderError
-from costctl.reports.tally import Facts
+from costctl.reports.tally import Facts, report_of
 from costctl.reports.workloads import loads_of, paid_offers, workload_of
 from costctl.wiring import load_settings, read_ledger
 from costctl.wiring.billing import load_billing
+from costctl.wiring.facts import read_facts
 from costctl.wiring.prices import all_offers
 
 if TYPE_CHECKING:
@@ -34,14 +37,16 @@ if TYPE_CHECKING:
     from costctl.domain.sessions import Session
     from costctl.domain.workload import Measure, Plan, Workload
     from costctl.ledger.store import Ledger
+    from costctl.reports.figures import Report, SessionFigure
 
 MEASURES_REACH = timedelta(days=180)
 """Engines and models change: what is older says little of how fast a GPU is today."""
 
 
-_MOST_SESSIONS = 2000
-"""So many of the newest sessions are asked: how fast a GPU is shows in a few, and a long ledger must not cost time."""
+_MOST_SESSIONS = 200
+"""So many of the newest on a GPU are asked: how fast it is shows in a few, and a long ledger must not cost time."""
 _HOUR = timedelta(hours=1)
+_UTC = ZoneInfo("UTC")
 DEFAULT_GPUS = ("T4", "L4", "A10G")
 
 
@@ -57,6 +62,13 @@ class Wish:
     baseline: str | None = None
 
 
+def listed_gpus(text: str | None) -> tuple[str, ...]:
+    """Return the names in `text`, which have commas between them; none for None."""
+    if text is None:
+        return ()
+    return tuple(name.strip() for name in text.split(",") if name.strip()) or (text,)
+
+
 def compare_plan(plan: Plan, wish: Wish, *, now: datetime) -> Comparison:
     """Return what a planned week would cost.
 
@@ -67,7 +79,7 @@ def compare_plan(plan: Plan, wish: Wish, *, now: datetime) -> Comparison:
     settings = load_settings({}).settings
     if settings.idle_shutdown is not None:
         plan = replace(plan, idle_window=timedelta(seconds=settings.idle_shutdown))
-    known = knowledge(plan.workload(), settings=settings, wish=wish, measures=_measures(settings, now), now=now)
+    known = knowledge(plan.workload(), settings=settings, wish=wish, measures=_measures(settings, wish, now), now=now)
     return compare_with(known, plan.workload(), wish, now=now)
 
 
@@ -78,14 +90,18 @@ def compare_period(period: Period, wish: Wish, *, now: datetime) -> Comparison:
         BadValueError: something that was wished for does not exist, or nothing was done in the period.
         LedgerError: the ledger cannot be read.
     """
-    settings, gpus = load_settings({}).settings, catalog.gpu_models()
     with read_ledger() as ledger:
-        facts = read_facts(ledger, period.started_at, period.ended_at)
-        measures = measures_in(ledger, gpus, now)
-    if not facts.sessions:
-        raise BadValueError(f"there are no sessions in {period.label}: nothing can be compared")
-    workload = workload_of(facts, period, gpus, now)
-    known = knowledge(workload, settings=settings, wish=wish, sessions=facts.sessions, measures=measures, now=now)
+        report = report_of(read_facts(ledger, period, load_billing()), period=period, now=now)
+        if not report.rows:
+            raise BadValueError(f"there are no sessions in {period.label}: nothing can be compared")
+        return compare_report(report, wish, ledger=ledger, now=now)
+
+
+def compare_report(report: Report, wish: Wish, *, ledger: Ledger, now: datetime) -> Comparison:
+    """Return what the work in a report would have cost on other GPUs. Raises BadValueError, LedgerError."""
+    settings, gpus = load_settings({}).settings, catalog.gpu_models()
+    workload, measures = workload_of(report, gpus), measures_in(ledger, gpus, wish.gpus or DEFAULT_GPUS, now)
+    known = knowledge(workload, settings=settings, wish=wish, rows=report.rows, measures=measures, now=now)
     return compare_with(known, workload, wish, now=now)
 
 
@@ -126,7 +142,7 @@ def knowledge(
     *,
     settings: Settings,
     wish: Wish,
-    sessions: Sequence[Session] = (),
+    rows: Sequence[SessionFigure] = (),
     measures: Iterable[Measure] = (),
     now: datetime,
 ) -> Knowledge:
@@ -136,7 +152,7 @@ def knowledge(
         workload: what is compared.
         settings: how this machine is rented, if they say.
         wish: how other machines shall be rented.
-        sessions: those behind the workload; what they paid comes first among prices.
+        rows: the sessions behind the workload; what they paid comes first among prices.
         measures: how fast models were on GPUs.
         now: when offers shall hold.
 
@@ -147,10 +163,10 @@ def knowledge(
     gpus, book = catalog.gpu_models(), catalog.model_book()
     names = {load.model for load in workload.loads if load.model}
     return Knowledge(
-        models={name: model_facts(name, book, is_past=bool(sessions)) for name in names},
+        models={name: model_facts(name, book, is_past=bool(rows)) for name in names},
         gpus=gpus,
-        shelf=Shelf([*all_offers(settings), *paid_offers(sessions, gpus)], now),
-        terms=_terms(settings, wish, sessions),
+        shelf=Shelf([*all_offers(settings), *paid_offers(rows, gpus)], now),
+        terms=_terms(settings, wish, rows),
         measures=tuple(measures),
     )
 
@@ -172,13 +188,13 @@ def model_facts(name: str, book: ModelBook, *, is_past: bool) -> ModelFacts | No
         raise
 
 
-def _terms(settings: Settings, wish: Wish, sessions: Sequence[Session]) -> Terms:
+def _terms(settings: Settings, wish: Wish, rows: Sequence[SessionFigure]) -> Terms:
     """Return where to rent: as asked, else as the newest session did, else as the settings say."""
-    newest = sessions[-1].instance if sessions else None
+    newest = rows[-1].instance if rows else None
     provider = wish.provider or (newest and newest.provider) or settings.provider
     usual = newest if newest and newest.provider else settings
     is_usual = provider is not None and provider == usual.provider
-    prices = [session.price for session in sessions if session.price is not None]
+    prices = [row.price for row in rows if row.price is not None]
     newest_price = prices[-1] if prices else settings.price
     return Terms(
         provider=provider,
@@ -189,33 +205,32 @@ def _terms(settings: Settings, wish: Wish, sessions: Sequence[Session]) -> Terms
     )
 
 
-def read_facts(ledger: Ledger, since: datetime, until: datetime) -> Facts:
-    """Return the sessions that overlap [since, until), with what they did."""
-    billing = load_billing()
-    return Facts(
-        sessions=[billing.apply(session) for session in ledger.sessions(since=since, until=until)],
-        runs=ledger.runs_between(since, until),
-        usage=ledger.usage_between(since, until),
-    )
+def measures_in(ledger: Ledger, gpus: GpuModels, wished: Iterable[str], now: datetime) -> list[Measure]:
+    """Return what the ledger tells of how fast the `wished` GPUs are: its newest sessions on them, and benchmarks."""
+    names = ledger.gpu_names()
+    found = []
+    for gpu in map(gpus.named, wished):
+        called = [name for name in names if gpus.by_nvml_name(name) == gpu]
+        sessions = ledger.sessions(since=now - MEASURES_REACH, last=_MOST_SESSIONS, gpus=called) if called else []
+        if sessions:
+            found += _measured(ledger, sessions, gpus, now)
+    return [*found, *ledger.benchmarks()]
 
 
-def measures_in(ledger: Ledger, gpus: GpuModels, now: datetime) -> list[Measure]:
-    """Return what the ledger's newest sessions and its benchmarks tell of speed."""
-    sessions = ledger.sessions(since=now - MEASURES_REACH, last=_MOST_SESSIONS)
-    if not sessions:
-        return ledger.benchmarks()
-    since = sessions[0].started_at - _HOUR  # usage is counted by the full hour
-    facts = Facts(sessions=sessions, runs=ledger.runs_between(since, now), usage=ledger.usage_between(since, now))
-    newest = max(session.known_until for session in sessions)
-    return [*measures_of(loads_of(facts, since, now, gpus), newest), *ledger.benchmarks()]
+def _measured(ledger: Ledger, sessions: Sequence[Session], gpus: GpuModels, now: datetime) -> list[Measure]:
+    ids = [session.id for session in sessions]
+    facts = Facts(sessions=sessions, runs=ledger.runs_of(ids), usage=ledger.usage_of(ids))
+    begin, newest = sessions[0].started_at - _HOUR, max(session.known_until for session in sessions)
+    whole = period_between(begin, newest + _HOUR, _UTC)  # usage is counted by the full hour
+    return measures_of(loads_of(report_of(facts, period=whole, now=now), gpus), newest)
 
 
-def _measures(settings: Settings, now: datetime) -> list[Measure]:
+def _measures(settings: Settings, wish: Wish, now: datetime) -> list[Measure]:
     """Return what the ledger tells of speed; nothing, if there is none yet."""
     if settings.ledger is None and not (find_home(os.environ).folder / "ledger.db").exists():
         return []  # said without loading SQLAlchemy
     try:
         with read_ledger() as ledger:
-            return measures_in(ledger, catalog.gpu_models(), now)
+            return measures_in(ledger, catalog.gpu_models(), wish.gpus or DEFAULT_GPUS, now)
     except (LedgerMissingError, LedgerOlderError):
         return []

@@ -8,16 +8,14 @@ from io import BytesIO, StringIO
 from typing import TYPE_CHECKING
 
 from costctl.domain.messages import Attachment, BodyFormat, Message
-from costctl.reports.monthly import report_document
+from costctl.reports.monthly import NO_CHARTS, Charts, report_document
 from costctl.reports.studies import studies_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
     from typing import TextIO
 
-    from costctl.reports.figures import Report
-    from costctl.reports.outline import Chart, Document
+    from costctl.reports.outline import Document
     from costctl.reports.wording import Wording
     from costctl.wiring.reports import Loaded
 
@@ -96,15 +94,20 @@ def _document(loaded: Loaded, form: Form, words: Wording) -> Document:
         loaded.studies,
         words,
         limit=None if form is Form.XLSX else SESSIONS_SHOWN,
-        charts=_charts(loaded.report, words) if form in {Form.HTML, Form.MARKDOWN} else (),
+        charts=_charts(loaded, words) if form in {Form.HTML, Form.MARKDOWN} and loaded.report.rows else NO_CHARTS,
         newest=loaded.newest,
     )
 
 
-def _charts(report: Report, words: Wording) -> Iterator[Chart]:
+def _charts(loaded: Loaded, words: Wording) -> Charts:
+    from costctl.reports.comparison_charts import comparison_charts
     from costctl.reports.period_charts import period_charts
 
-    return period_charts(report, words)
+    comparison = loaded.studies.comparison
+    return Charts(
+        of_days=tuple(period_charts(loaded.report, words)),
+        of_gpus=tuple(comparison_charts(comparison, words)) if comparison else (),
+    )
 
 
 def _pages(document: Document, form: Form, words: Wording) -> bytes:

@@ -9,9 +9,11 @@ from costctl.domain.hosted import break_even
 from costctl.domain.rates import costing_in, rate_uses
 from costctl.domain.windows import window_studies
 from costctl.reports.studies import Studies, idle_gaps, model_uses, months_to_date, usual_start
-from costctl.reports.tally import Facts, report_of
+from costctl.reports.tally import report_of
 from costctl.wiring import read_ledger
 from costctl.wiring.billing import load_billing
+from costctl.wiring.comparison import compare_report
+from costctl.wiring.facts import read_facts
 from costctl.wiring.rates import load_rates
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from costctl.ledger.store import Ledger
     from costctl.reports.figures import Report
     from costctl.reports.tally import Priced
-    from costctl.wiring.billing import Billing
+    from costctl.wiring.comparison import Wish
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,23 +41,31 @@ class Loaded:
     """When the newest session began; looked up only for an empty period."""
 
 
-def load_report(period: Period, *, now: datetime, currency: str | None = None) -> Loaded:
-    """Return the report of `period`, in `currency` where there are rates to it. Raises LedgerError, BadValueError."""
+def load_report(period: Period, *, now: datetime, wish: Wish) -> Loaded:
+    """Return the report of `period`, in the currency that is wished for where there are rates to it.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+        BadValueError: the configuration is not understood, or something that was wished for does not exist.
+    """
     billing, rates = load_billing(), load_rates(period.zone)
-    with read_ledger() as ledger:
-        facts = _read(ledger, period, billing)
-        first, newest = ledger.first_start(), None if facts.sessions else _newest(ledger)
-    money = _Money(currency=currency, rates=rates)
+    money = _Money(currency=wish.currency, rates=rates)
     standing = [money.standing(charge, period) for charge in billing.standing]
-    report = report_of(facts, period=period, now=now, standing=standing, price=money.price)
-    first_known = first.astimezone(period.zone).date() if first else None
+    with read_ledger() as ledger:
+        facts = read_facts(ledger, period, billing)
+        report = report_of(facts, period=period, now=now, standing=standing, price=money.price)
+        if not report.rows:
+            return Loaded(report=report, studies=Studies(rates=rate_uses(money.used)), newest=_newest(ledger))
+        first = ledger.first_start()
+        comparison = compare_report(report, wish, ledger=ledger, now=now)
     studies = Studies(
         windows=window_studies(idle_gaps(facts.sessions, period, money.hourly), start=usual_start(report)),
         hosted=_beside_hosted(report, rates, now),
-        months=months_to_date(report, now=now, first_known=first_known),
+        months=months_to_date(report, now=now, first_known=first.astimezone(period.zone).date() if first else None),
+        comparison=comparison,
         rates=rate_uses(money.used),
     )
-    return Loaded(report=report, studies=studies, newest=newest)
+    return Loaded(report=report, studies=studies, newest=None)
 
 
 class _Money:
@@ -90,17 +100,6 @@ class _Money:
     def _rate(self, own: str, at: datetime) -> AppliedRate | None:
         wanted = self._currency
         return self._rates.find(own, wanted, at) if wanted and wanted != own else None
-
-
-def _read(ledger: Ledger, period: Period, billing: Billing) -> Facts:
-    since, until = period.started_at, period.ended_at
-    return Facts(
-        sessions=[billing.apply(session) for session in ledger.sessions(since=since, until=until)],
-        runs=ledger.runs_between(since, until),
-        usage=ledger.usage_between(since, until),
-        batches=ledger.batches_between(since, until),
-        gpu_use=ledger.gpu_use_between(since, until),
-    )
 
 
 def _newest(ledger: Ledger) -> datetime | None:

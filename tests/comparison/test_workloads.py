@@ -7,17 +7,18 @@ import pytest
 
 from costctl.domain.money import parse_price
 from costctl.domain.offers import Market, Origin
-from costctl.domain.periods import PeriodKind, calendar_period
+from costctl.domain.periods import PeriodKind, calendar_period, period_between
 from costctl.domain.roofline import Traffic
 from costctl.domain.sessions import Instance, Phase, PhaseSpan, Session
 from costctl.domain.workload import ENOUGH_TO_MEASURE, measures_of
 from costctl.ledger.values import RunFact, UsageHour
-from costctl.reports.tally import Facts
+from costctl.reports.tally import Facts, report_of
 from costctl.reports.workloads import loads_of, paid_offers, workload_of
 
 START = datetime(2026, 1, 31, 22, tzinfo=UTC)
 LATER = datetime(2027, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+UTC_ZONE = ZoneInfo("UTC")
 SERVE = ("vllm", "serve", "Qwen/Qwen3-8B", "--uds", "/run/x", "--max-model-len=8192")
 PHASES = (Phase.OFF, Phase.STARTING, Phase.BUSY, Phase.IDLE)
 
@@ -55,10 +56,15 @@ def usage(session_id=1, hour=2, model="qwen", requests=10):
     )
 
 
+def calendar_report(facts, day, kind=PeriodKind.MONTH, now=LATER):
+    return report_of(facts, period=calendar_period(kind, day, UTC_ZONE), now=now)
+
+
 @pytest.fixture
 def loads(gpus):
-    def loads(facts, begin=START, end=START + 24 * HOUR):
-        return list(loads_of(facts, begin, end, gpus))
+    def loads(facts):
+        period = period_between(START, START + 24 * HOUR, UTC_ZONE)
+        return list(loads_of(report_of(facts, period=period, now=LATER), gpus))
 
     return loads
 
@@ -96,10 +102,8 @@ def test_a_session_without_an_engine_is_a_load_without_a_model(loads):
 
 def test_only_what_lies_in_the_period_counts(gpus):
     """The session begins two hours before February."""
-    period = calendar_period(PeriodKind.MONTH, date(2026, 1, 5), ZoneInfo("UTC"))
-    found = workload_of(
-        Facts(sessions=[session()], runs=[run()], usage=[usage(hour=1), usage(hour=2)]), period, gpus, LATER
-    )
+    facts = Facts(sessions=[session()], runs=[run()], usage=[usage(hour=1)])
+    found = workload_of(calendar_report(facts, date(2026, 1, 5)), gpus)
     (load,), (spent,) = found.loads, found.spent
     assert (load.other, load.starting, load.busy, load.traffic.requests) == (HOUR, HOUR, timedelta(0), 10)
     assert (spent.gpu, spent.currency, spent.micros, spent.length) == ("A10G", "USD", 2_000_000, 2 * HOUR)
@@ -108,23 +112,24 @@ def test_only_what_lies_in_the_period_counts(gpus):
 
 
 def test_a_month_that_still_runs_is_held_against_what_has_gone_of_it(gpus):
-    period = calendar_period(PeriodKind.MONTH, date(2026, 2, 5), ZoneInfo("UTC"))
-    found = workload_of(Facts(sessions=[session()]), period, gpus, datetime(2026, 2, 3, tzinfo=UTC))
+    report = calendar_report(Facts(sessions=[session()]), date(2026, 2, 5), now=datetime(2026, 2, 3, tzinfo=UTC))
+    found = workload_of(report, gpus)
     assert found.period == timedelta(days=2)
 
 
 def test_what_was_spent_stays_apart_by_currency_and_unpriced_sessions_are_left_out(gpus):
-    period = calendar_period(PeriodKind.YEAR, date(2026, 1, 5), ZoneInfo("UTC"))
     sessions = [session(1), session(2, price="7 CNY/h"), session(3, price=None)]
-    found = workload_of(Facts(sessions=sessions), period, gpus, LATER)
+    found = workload_of(calendar_report(Facts(sessions=sessions), date(2026, 1, 5), PeriodKind.YEAR), gpus)
     assert [(part.currency, part.micros) for part in found.spent] == [("USD", 4_000_000), ("CNY", 28_000_000)]
     assert found.is_partly_unpriced
 
 
 def test_what_is_paid_becomes_an_own_price(gpus):
-    (found,) = paid_offers([session(provider="aws", market="spot"), session(2, price=None)], gpus)
+    facts = Facts(sessions=[session(provider="aws", market="spot"), session(2, price=None)])
+    (found,) = paid_offers(calendar_report(facts, START.date()).rows, gpus)
     assert (found.origin, found.gpu, found.market, found.amount) == (Origin.OWN, "A10G", Market.SPOT, "1.00 USD/h")
-    assert list(paid_offers([session(price="9999 USD/h")], gpus)) == []  # no price at all, but a session may have it
+    made_up = calendar_report(Facts(sessions=[session(price="9999 USD/h")]), START.date())
+    assert list(paid_offers(made_up.rows, gpus)) == []  # no price at all, but a session may have it
 
 
 def test_a_measure_needs_enough_work(load):

@@ -130,6 +130,13 @@ all                         310.0                                       1.50    
     )
 
 
+def test_json_has_a_line_for_each_session(january):
+    text = run("report", "--month", "2026-01", "--json").stdout
+    lines = [json.loads(line.strip().rstrip(",")) for line in text.splitlines() if line.startswith('    {"id": ')]
+    assert lines == json.loads(text)["sessions"]
+    assert len(lines) == 3
+
+
 def test_a_month_as_json_adds_up(january):
     report = json.loads(run("report", "--month", "2026-01", "--json").stdout)
     period = report["period"]
