@@ -1,0 +1,87 @@
+"""Files of requests, read line by line, in whatever form they are."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from costctl.batch.lines import job_of, read_draft
+from costctl.batch.tables import is_header, table_jobs
+from costctl.batch.values import Job, Problem
+from costctl.errors import BadValueError, CostctlError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from costctl.batch.defaults import Defaults
+    from costctl.batch.sources import Feed, Source
+
+    Texts = Iterator[tuple[int, str] | Problem]
+
+_TABLE_SUFFIXES = (".csv", ".tsv")
+
+
+def read_jobs(source: Source, defaults: Defaults) -> Iterator[Job]:
+    """Yield the requests of a file that was checked, in its order, in constant memory.
+
+    Raises:
+        CostctlError: the file has changed since it was checked.
+    """
+    for job in jobs_and_problems(source, defaults):
+        if isinstance(job, Problem):
+            raise CostctlError(f"{source.name} {job}")
+        yield job
+
+
+def jobs_and_problems(source: Source, defaults: Defaults, *, feed: Feed | None = None) -> Iterator[Job | Problem]:
+    """Yield each request of a file, or why a line is none; `feed` is given every byte."""
+    texts = _texts(source, feed)
+    first = next(texts, None)
+    if first is None:
+        return
+    texts = chain((first,), texts)
+    if _is_table(source, first):
+        yield from table_jobs(texts, defaults)
+    elif not isinstance(first, Problem) and first[1].lstrip().startswith("["):
+        yield Problem(line=first[0], text="a JSON array: write one request a line, as `jq -c '.[]'` does")
+    else:
+        yield from _line_jobs(texts, defaults)
+
+
+def _texts(source: Source, feed: Feed | None) -> Texts:
+    """Yield the lines from the first that is not blank, as text."""
+    begun = False
+    for found in source.lines(feed=feed):
+        if isinstance(found, Problem):
+            yield found
+            continue
+        number, raw = found
+        if not begun and not raw.strip():
+            continue
+        begun = True
+        try:
+            yield number, raw.decode()
+        except UnicodeDecodeError as error:
+            yield Problem(line=number, text=f"byte {error.start + 1} is not UTF-8: save the file as UTF-8")
+
+
+def _line_jobs(texts: Texts, defaults: Defaults) -> Iterator[Job | Problem]:
+    for found in texts:
+        if isinstance(found, Problem):
+            yield found
+            continue
+        number, text = found
+        if not text.strip():
+            continue
+        try:
+            yield job_of(number, read_draft(text, prompts_are_chats=defaults.prompts_are_chats), defaults)
+        except BadValueError as error:
+            yield Problem(line=number, text=str(error))
+
+
+def _is_table(source: Source, first: tuple[int, str] | Problem) -> bool:
+    if isinstance(first, Problem):
+        return False
+    suffixes = PurePath(source.name.removesuffix(".gz")).suffix.casefold()
+    return suffixes in _TABLE_SUFFIXES or (not first[1].lstrip().startswith(("{", "[")) and is_header(first[1]))
