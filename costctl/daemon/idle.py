@@ -54,6 +54,11 @@ class IdleWatch:
         self._warned = False
         self._action_failures = 0
         self._not_before = float("-inf")
+        self._wish: str | None = None
+
+    def stop_soon(self, why: str) -> None:
+        """Take the last rung at the next look, without an idle window, unless something is active then."""
+        self._wish = why
 
     async def until_stopped(self) -> None:
         """Watch until the instance has been stopped (or, with `exit`, may be left)."""
@@ -61,6 +66,8 @@ class IdleWatch:
             verdict = self._supervisor.consider(await self._activity.read())
             self._recorder.gpus_read(self._activity.readings)
             self._mention(verdict)
+            if self._wish is not None and await self._grant():
+                return
             if self._due(verdict) and await self._take_rung():
                 return
             await self._clock.sleep(self._pause_s(verdict))
@@ -90,11 +97,17 @@ class IdleWatch:
     def _worth_a_warning(self) -> bool:
         return self._action is not None or self._supervisor.lifecycle.state is EngineState.READY
 
-    async def _take_rung(self) -> bool:
+    async def _grant(self) -> bool:
+        """Do what was wished for, once: if something is active, it is again the idle window that decides."""
+        why, self._wish = self._wish, None
+        logger.info("%s", why)
+        return await self._take_rung(at_once=True)
+
+    async def _take_rung(self, *, at_once: bool = False) -> bool:
         """Stop the engine, then the instance; return whether the daemon is done."""
-        if not await self._still_idle():
+        verdict = await self._still_idle(at_once=at_once)
+        if verdict is None:
             return False
-        verdict = self._supervisor.verdict()
         self._recorder.decided(verdict, self._supervisor.signals, acted=True)
         logger.info("idle: %s; stopping the engine", verdict.reason)
         self._warned = False
@@ -102,20 +115,20 @@ class IdleWatch:
         state = await self._supervisor.settled()
         if self._action is None or state is EngineState.READY:
             return False
-        return await self._stop_instance(self._action)
+        return await self._stop_instance(self._action, at_once=at_once)
 
-    async def _still_idle(self) -> bool:
+    async def _still_idle(self, *, at_once: bool) -> Verdict | None:
         """Read every signal anew: what is stopped for idleness must be idle in this very moment."""
-        verdict = self._supervisor.consider(await self._activity.read(final=True))
+        verdict = self._supervisor.consider(await self._activity.read(final=True), at_once=at_once)
         if verdict.choice is not Choice.STOP:
             logger.info("idle: the stop is cancelled: %s", verdict.reason)
             self._recorder.decided(verdict, self._supervisor.signals, acted=False)
             self._warned = False
-            return False
-        return True
+            return None
+        return verdict
 
-    async def _stop_instance(self, action: InstanceAction) -> bool:
-        if not await self._still_idle():
+    async def _stop_instance(self, action: InstanceAction, *, at_once: bool) -> bool:
+        if not await self._still_idle(at_once=at_once):
             return False
         # From here on requests are refused: the verdict and this line are one step of the event loop.
         self._supervisor.stop("idle", closing=True)

@@ -24,12 +24,15 @@ from costctl.adapters.processes.launcher import KeeperLauncher
 from costctl.adapters.processes.leftovers import end_leftovers
 from costctl.adapters.systemd import ServiceManager
 from costctl.daemon.activity import Activity
+from costctl.daemon.batch_routes import BatchRoutes
+from costctl.daemon.batches import Batches
 from costctl.daemon.control import Control
 from costctl.daemon.daemon import Daemon
 from costctl.daemon.frontdoor.door import FrontDoor
 from costctl.daemon.frontdoor.listener import Listener
 from costctl.daemon.frontdoor.own import OwnRoutes
 from costctl.daemon.idle import IdleWatch
+from costctl.daemon.pulse import Pulse
 from costctl.daemon.recorder import Recorder
 from costctl.daemon.run import EngineRun, Limits
 from costctl.daemon.session import Opening, open_session
@@ -142,15 +145,27 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
     )
     new_run = _run_factory(plan, ledger, supervisor, recorder, clock)
     supervisor.listen(recorder.lifecycle_changed)
+    batches = Batches(
+        supervisor=supervisor,
+        recorder=recorder,
+        clock=clock,
+        shut_down=(lambda why: idle.stop_soon(why)) if settings.stops_instance else None,  # noqa: PLW0108 - made below
+    )
     look_every_s = min(_LOOK_EVERY_S, (settings.idle_shutdown or 3600) / _LOOKS_A_WINDOW)
     activity = Activity(
-        supervisor=supervisor, gpus=plan.gpus, logins=TerminalLogins(), clock=clock, recent_s=look_every_s * 2
+        supervisor=supervisor,
+        gpus=plan.gpus,
+        logins=TerminalLogins(),
+        clock=clock,
+        recent_s=look_every_s * 2,
+        watches=(batches.evidence,),
     )
     status = StatusView(
         supervisor=supervisor,
         activity=activity,
         recorder=recorder,
         writer=writer,
+        batches=batches,
         clock=clock,
         cost_so_far=plan.billing.cost_so_far,
         facts=_facts(plan),
@@ -170,11 +185,30 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
     )
     own = OwnRoutes(supervisor=supervisor, model=plan.engine.model, started_at=int(clock.now().timestamp()))
     door = FrontDoor(supervisor=supervisor, keys=plan.keys, book=recorder, own=own.answer, most_body=settings.max_body)
+    pulse = Pulse(
+        supervisor=supervisor,
+        activity=activity,
+        recorder=recorder,
+        clock=clock,
+        cost_so_far=plan.billing.cost_so_far,
+    )
+    batch_routes = BatchRoutes(batches=batches, pulse=pulse, clock=clock)
+
+    def control(ask_to_end: Callable[[str], None]) -> Control:
+        return Control(
+            path=home.control_socket,
+            status=status,
+            supervisor=supervisor,
+            batches=batch_routes,
+            door=door,
+            ask_to_end=ask_to_end,
+        )
+
     return Daemon(
         supervisor=supervisor,
         door=door,
         listener=Listener(door.handle),
-        control=lambda ask: Control(path=home.control_socket, status=status, supervisor=supervisor, ask_to_end=ask),
+        control=control,
         idle=idle,
         recorder=recorder,
         suspensions=Suspensions(recorder=recorder, writer=writer, clock=clock),
@@ -182,7 +216,7 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
         status=status,
         manager=ServiceManager(),
         clock=clock,
-        address=(settings.host, settings.port),
+        address=None if settings.no_listen else (settings.host, settings.port),
         explain_port=port_owner,
         eager=settings.eager,
         stop_within_s=settings.drain_timeout + settings.stop_timeout + _KILL_AND_VERIFY_S,
@@ -233,10 +267,11 @@ def _policy(settings: Settings) -> IdlePolicy:
 def _facts(plan: Plan) -> dict[str, Any]:
     settings = plan.settings
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = None if settings.no_listen else f"http://{host}:{settings.port}/v1"
     return {
         "version": __version__,
         "pid": os.getpid(),
-        "url": f"http://{host}:{settings.port}/v1",
+        "url": url,
         "model": plan.engine.model,
         "engine_kind": plan.engine.kind,
         "gpu": [reading.name for reading in plan.readings],

@@ -58,16 +58,21 @@ class FrontDoor:
         self._sockets = SocketBridge(supervisor, quiet_after_s=quiet_after_s)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request."""
-        path = request.raw_path.partition("?")[0]
-        kind = kind_of(request.method, path)
-        if kind is None:
-            return self._no_route(request.method, path)
-        if not self._keys.admit(request.headers) and path not in _OPEN_WITHOUT_KEY:
+        """Answer one request of a client, who has to show a key if there are any."""
+        path = _path(request)
+        if kind_of(request.method, path) and path not in _OPEN_WITHOUT_KEY and not self._keys.admit(request.headers):
             return answers.error(
                 401, "this server needs an API key: Authorization: Bearer KEY", "invalid_api_key", close=True
             )
+        return await self.handle_owner(request)
+
+    async def handle_owner(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request of somebody who needs no key: the owner, at the control socket."""
+        path = _path(request)
+        kind = kind_of(request.method, path)
         match kind:
+            case None:
+                return self._no_route(request.method, path)
             case Kind.INFERENCE:
                 return await self._infer(request)
             case Kind.SOCKET:
@@ -187,6 +192,10 @@ class FrontDoor:
         if before is not None:
             closing = asyncio.ensure_future(before.close())
             closing.add_done_callback(lambda _: None)
+
+
+def _path(request: web.BaseRequest) -> str:
+    return request.raw_path.partition("?")[0]
 
 
 def _refused_body(error: BodyError) -> web.Response:
