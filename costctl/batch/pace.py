@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 SHORT_QUEUE, GOOD_QUEUE, LONG_QUEUE = 0.1, 0.3, 0.5
 """Waiting requests as shares of the running ones: below the first the pace grows, above the last it shrinks."""
+_USED = 0.9
+"""The share of the pace that has to be used before there is any sense in more: some lines wait to be sent again."""
 _SEEN = 0.7
 """The share of the lines in flight that the engine has to know of; else something before it is what is slow."""
 _LONG_FOR_SIGHTS = 5
@@ -74,15 +76,15 @@ class Pace:
         """Return the pace after a look at the engine."""
         if sight.running is None or sight.waiting is None:
             return self._by_throughput(sight)
-        if sight.running == 0 or sight.in_flight < SHORT_QUEUE * self.allowed:
-            return self
+        if sight.running == 0:
+            return self  # it has only just begun
         return self._by_queue(sight.in_flight, sight.running, sight.waiting)
 
     def eased(self, at_s: float) -> Pace:
         """Return the pace after the engine said that it has enough; a burst of such answers counts once."""
         if at_s - self.eased_s < _EASE_AGAIN_S:
             return self
-        return replace(self._to(self.allowed // 2), is_doubling=False, eased_s=at_s, trial=None)
+        return replace(_paced(self, self.allowed // 2), is_doubling=False, eased_s=at_s, trial=None)
 
     def _by_queue(self, in_flight: int, running: int, waiting: int) -> Pace:
         if waiting > LONG_QUEUE * running:
@@ -90,16 +92,16 @@ class Pace:
         calm = replace(self, long_waits=())
         if waiting > SHORT_QUEUE * running:
             return replace(calm, is_doubling=False)
-        if in_flight < self.allowed or running + waiting < _SEEN * in_flight:
+        if in_flight < _USED * self.allowed or running + waiting < _SEEN * in_flight:
             return calm  # not the pace is what keeps the queue short
-        return calm._to(2 * self.allowed if self.is_doubling else self.allowed + max(1, running // 4))
+        return _paced(calm, 2 * self.allowed if self.is_doubling else self.allowed + max(1, running // 4))
 
     def _with_long_queue(self, in_flight: int, running: int, waiting: int) -> Pace:
         waits = (*self.long_waits, waiting)
         if len(waits) < _LONG_FOR_SIGHTS:
             return replace(self, long_waits=waits)
         surplus = min(waits) - round(GOOD_QUEUE * running)
-        return replace(self._to(min(self.allowed, in_flight - surplus)), is_doubling=False, long_waits=())
+        return replace(_paced(self, min(self.allowed, in_flight - surplus)), is_doubling=False, long_waits=())
 
     def _by_throughput(self, sight: Sight) -> Pace:
         trial = self.trial or _Trial(began_s=sight.at_s, done=sight.done)
@@ -108,9 +110,10 @@ class Pace:
             return replace(self, trial=trial)
         rate = answered / lasted_s
         if rate < _WORTH_IT * trial.rate:
-            return replace(self._to(round(self.allowed / _TRIAL_GROWTH)), is_doubling=False, trial=None)
-        grown = self._to(round(self.allowed * _TRIAL_GROWTH))
+            return replace(_paced(self, round(self.allowed / _TRIAL_GROWTH)), is_doubling=False, trial=None)
+        grown = _paced(self, round(self.allowed * _TRIAL_GROWTH))
         return replace(grown, trial=_Trial(began_s=sight.at_s, done=sight.done, rate=rate))
 
-    def _to(self, allowed: int) -> Pace:
-        return replace(self, allowed=max(self.limits.least, min(self.limits.most, allowed)))
+
+def _paced(pace: Pace, allowed: int) -> Pace:
+    return replace(pace, allowed=max(pace.limits.least, min(pace.limits.most, allowed)))

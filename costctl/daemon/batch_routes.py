@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from costctl.daemon.ending import done_within
 from costctl.daemon.frontdoor import answers
+from costctl.daemon.supervisor import Refusal
 from costctl.domain.batches import read_progress, read_wish
 from costctl.errors import BadValueError, RefusedError
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 _TELL_FIRST_S, _TELL_EVERY_S, _SLOWER = 0.1, 1.0, 1.25
 """At first often, for the client's pace to be found; then as often as the engine's counters may be read."""
+_LAST_WORDS_S = 30.0
+"""How long a client whose batch was cancelled may take for its last words."""
 
 
 class BatchRoutes:
@@ -48,6 +52,8 @@ class BatchRoutes:
         """Hold a lease for as long as the connection lasts."""
         try:
             opened = self._batches.ask(read_wish(_read(await request.content.readline())))
+        except Refusal as refusal:
+            return answers.refused(refusal)
         except BadValueError as error:
             return answers.error(400, str(error), "bad_batch", close=True)
         except RefusedError as error:
@@ -65,13 +71,13 @@ class BatchRoutes:
         return response
 
     async def _hear(self, request: web.BaseRequest, opened: OpenLease) -> bool:
-        """Take in the client's progress until it is through (True), or gone (False)."""
+        """Take in the client's progress until it is through or gone; return whether to do what it wished for then."""
         try:
             while line := await request.content.readline():
                 told = _read(line)
                 self._batches.progressed(opened, read_progress(told))
                 if told.get("through"):
-                    return bool(told.get("succeeded"))
+                    return bool(told.get("then"))
         except (OSError, BadValueError):
             pass  # it is gone, or talks nonsense: either way nobody holds the lease any more
         return False
@@ -83,6 +89,7 @@ class BatchRoutes:
             self._batches.look(opened)
             await _write(response, await self._state(opened))
             if opened.cancelled is not None:
+                await done_within(self._clock, hearing, _LAST_WORDS_S)
                 return
             await self._until_news(opened, hearing, pause_s)
             pause_s = min(_TELL_EVERY_S, pause_s * _SLOWER)

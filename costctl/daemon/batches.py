@@ -10,6 +10,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from costctl.daemon.supervisor import Refusal
 from costctl.domain.batches import Lease, Progress, Then, Wish, may_begin, place_in_queue
 from costctl.domain.lifecycle import EngineState
 from costctl.domain.policy import Evidence
@@ -63,10 +64,11 @@ class Batches:
         """Queue a batch, and begin it at once if it is its turn.
 
         Raises:
+            Refusal: the daemon is ending.
             RefusedError: it wants what this daemon does not do.
         """
         if self._supervisor.lifecycle.closing:
-            raise RefusedError("the daemon is shutting down and begins no batch")
+            raise Refusal("shutting_down", "the daemon is shutting down and begins no batch")
         if wish.then is Then.SHUTDOWN and self._shut_down is None:
             raise RefusedError(
                 "--then shutdown: this daemon's --on-idle does not stop the machine; "

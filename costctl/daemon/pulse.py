@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from costctl.domain.lifecycle import EngineState
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
@@ -46,13 +44,11 @@ class Pulse:
         if run is not None and ready and self._clock.monotonic() - run.counted_at > _COUNTED_S:
             await run.refresh()
         state = self._supervisor.lifecycle
-        last = self._supervisor.last_run
         return {
             "engine": state.state.value,
             "closing": state.closing,
             "failures": state.failures,
-            "failure": state.failure if state.state is EngineState.FAILED else None,
-            "ever_ready": last is not None and last.ready_at is not None,
+            "failure": state.failure or None,
             "counters": counters_told(run.counters if run is not None and ready else None),
             "gpu_percent": self._gpu_percent(),
             **self._spent(since),

@@ -1,0 +1,284 @@
+"""Runs a batch: keeps as many lines in flight as the pace allows until all are done, or somebody says stop.
+
+Memory is that of the lines in flight: a line that has to be sent again keeps its place until it is done, so no more are
+read than the pace allows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from costctl.batch.pace import Limits, Pace, Sight
+from costctl.batch.results import Failure, Result
+from costctl.batch.retries import MOST_BREAKS, Tries, is_busy, may_pass
+from costctl.batch.sender import AwayError, BrokenOffError, tokens_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from random import Random
+
+    from costctl.batch.lease import Told
+    from costctl.batch.sender import Answer
+    from costctl.batch.tally import Tally
+    from costctl.batch.values import Job
+    from costctl.ports import Clock
+
+_SYNC_EVERY_S = 0.5
+_SYNC_AT_ONCE = 2000
+_BREATHE_EVERY = 200
+"""So many lines are passed over before others get their turn: most of a batch may be done already."""
+
+
+class Book(Protocol):
+    """Where results are kept: the journal."""
+
+    @property
+    def pending_count(self) -> int:
+        """How many results are not yet safe."""
+        ...
+
+    def is_done(self, line: int) -> bool:
+        """Return whether a line is done."""
+        ...
+
+    def record(self, line: int, custom_id: str, outcome: Result | Failure) -> None:
+        """Keep a result."""
+        ...
+
+    def copy(self, line: int, custom_id: str, *, of: int) -> None:
+        """Keep another line's result for this one too."""
+        ...
+
+    def sync(self) -> None:
+        """Make all of it safe; blocking. Raises CostctlError."""
+        ...
+
+
+class Post(Protocol):
+    """Sends lines."""
+
+    async def send(self, job: Job) -> Answer:
+        """Return what came back. Raises AwayError, BrokenOffError."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What is to be done: the file, read anew by each call, and which lines ask for the same as an earlier one."""
+
+    jobs: Callable[[], Iterator[Job]]
+    first_line: Callable[[int], int]
+    has_repeats: bool
+
+
+class Runner:
+    """One run; see the module."""
+
+    def __init__(
+        self, *, work: Work, book: Book, post: Post, tally: Tally, clock: Clock, chance: Random, limits: Limits
+    ) -> None:
+        self._work = work
+        self._book = book
+        self._post = post
+        self._tally = tally
+        self._clock = clock
+        self._chance = chance
+        self._pace = Pace.first(limits)
+        self._limits = limits
+        self._may_send = False
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._news = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._busy = 0
+        self._fault: BaseException | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """How many lines are with the daemon at the moment."""
+        return self._busy
+
+    @property
+    def allowed(self) -> int:
+        """How many lines may be."""
+        return self._pace.allowed
+
+    # --- orders --------------------------------------------------------------------------------------------------
+
+    def heard(self, told: Told) -> None:
+        """Go by what the daemon tells: when to begin, and how full the engine is."""
+        self._may_send = told.state == "running"
+        if told.engine == "ready":
+            self._pace = self._pace.steered(self._sight(told))
+        elif told.engine == "starting":
+            self._pace = Pace.first(self._limits)
+        self._news.set()
+
+    def stop(self) -> None:
+        """Send nothing new from now on; asked a second time, do not wait for lines in flight either."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+        self._news.set()
+
+    # --- a run ---------------------------------------------------------------------------------------------------
+
+    async def run(self, *, patience_s: float) -> None:
+        """Return when every line is done, or after `stop`, when lines in flight have had `patience_s` to come back.
+
+        Raises:
+            CostctlError: results cannot be kept, or the file of requests cannot be read any more.
+        """
+        syncing = asyncio.create_task(self._sync_regularly())
+        syncing.add_done_callback(self._ended)
+        try:
+            await self._send_all()
+            if not self._stopping.is_set():
+                await self._copy_repeats()
+        finally:
+            await self._settle(patience_s)
+            syncing.cancel()
+            await asyncio.gather(syncing, return_exceptions=True)
+            await asyncio.to_thread(self._book.sync)
+
+    async def _send_all(self) -> None:
+        passed = 0
+        for job in self._work.jobs():
+            if self._is_settled(job):
+                passed += 1
+                if passed % _BREATHE_EVERY == 0:
+                    await asyncio.sleep(0)
+                continue
+            if not await self._room():
+                return
+            task = asyncio.create_task(self._carry(job))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+        while self._tasks and not self._stopping.is_set():
+            await self._until_news()
+
+    def _is_settled(self, job: Job) -> bool:
+        """Return whether nothing has to be sent for a line: it is done, or will get a copy of another's result."""
+        return self._book.is_done(job.line) or self._work.first_line(job.line) != job.line
+
+    async def _room(self) -> bool:
+        """Wait until one more may be in flight; return False if none may be any more."""
+        while not self._stopping.is_set():
+            if (
+                self._may_send
+                and len(self._tasks) < self._pace.allowed
+                and self._book.pending_count < 2 * _SYNC_AT_ONCE
+            ):
+                return True
+            await self._until_news()
+        return False
+
+    async def _until_news(self) -> None:
+        await self._news.wait()
+        self._news.clear()
+        if self._fault is not None:
+            raise self._fault
+
+    async def _copy_repeats(self) -> None:
+        if not self._work.has_repeats:
+            return
+        for job in self._work.jobs():
+            first = self._work.first_line(job.line)
+            if first != job.line and not self._book.is_done(job.line):
+                self._book.copy(job.line, job.custom_id, of=first)
+                if self._book.pending_count >= _SYNC_AT_ONCE:
+                    await asyncio.to_thread(self._book.sync)
+
+    # --- one line ------------------------------------------------------------------------------------------------
+
+    async def _carry(self, job: Job) -> None:
+        """Send a line until it has its result."""
+        tries = Tries()
+        while not self._stopping.is_set():
+            outcome, asked_s, tries = await self._attempt(job, tries)
+            if outcome is not None:
+                self._keep(job, outcome)
+                return
+            self._tally.sent_again += 1
+            await self._pause(tries.pause_s(self._chance, asked_s=asked_s))
+
+    async def _attempt(self, job: Job, tries: Tries) -> tuple[Result | Failure | None, float, Tries]:
+        """Send a line once; return its outcome if that is final, and how things stand with it."""
+        self._busy += 1
+        try:
+            answer = await self._post.send(job)
+        except AwayError:
+            return None, 0.0, replace(tries, refused=tries.refused + 1)
+        except BrokenOffError as error:
+            tries = replace(tries, failed=tries.failed + 1)
+            words = f"the connection broke {tries.failed} times: {error}"
+            return (Failure(code="connection", message=words) if tries.failed >= MOST_BREAKS else None), 0.0, tries
+        finally:
+            self._busy -= 1
+        return self._judge(answer, tries)
+
+    def _judge(self, answer: Answer, tries: Tries) -> tuple[Result | Failure | None, float, Tries]:
+        result = answer.result
+        if is_busy(result):
+            self._pace = self._pace.eased(self._clock.monotonic())
+            return None, answer.retry_after_s, replace(tries, refused=tries.refused + 1)
+        tries = replace(tries, failed=tries.failed + (not result.is_success))
+        return (None if may_pass(result, tries) else result), answer.retry_after_s, tries
+
+    def _keep(self, job: Job, outcome: Result | Failure) -> None:
+        self._book.record(job.line, job.custom_id, outcome)
+        tally = self._tally
+        tally.requests += 1
+        if isinstance(outcome, Result) and outcome.is_success:
+            prompt, generation = tokens_of(outcome.body)
+            tally.prompt_tokens += prompt
+            tally.generation_tokens += generation
+        else:
+            tally.failed += 1
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not for longer than until `stop`."""
+        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        stop = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({timer, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            stop.cancel()
+
+    # --- around it -----------------------------------------------------------------------------------------------
+
+    def _sight(self, told: Told) -> Sight:
+        return Sight(
+            at_s=self._clock.monotonic(),
+            in_flight=self._busy,
+            done=self._tally.requests,
+            running=told.running,
+            waiting=told.waiting,
+        )
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._fault = task.exception()
+        self._news.set()
+
+    async def _sync_regularly(self) -> None:
+        while True:
+            await self._clock.sleep(_SYNC_EVERY_S)
+            await asyncio.to_thread(self._book.sync)
+            self._news.set()
+
+    async def _settle(self, patience_s: float) -> None:
+        """Let lines in flight come back, for a while; the rest is sent anew by the next run."""
+        self._stopping.set()
+        ends = {asyncio.ensure_future(self._clock.sleep(patience_s)), asyncio.ensure_future(self._hurry.wait())}
+        while self._tasks and not any(end.done() for end in ends):
+            await asyncio.wait({*ends, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
