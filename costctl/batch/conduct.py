@@ -1,4 +1,4 @@
-"""Conducts a run of a batch: holds the lease, passes on what the daemon tells, and gives up when there is no sense in it."""
+"""Conducts a run of a batch: holds the lease, passes on what the daemon tells, and gives up where that is wiser."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from costctl.batch.lease import LeaseClient, Told
 from costctl.batch.sender import AwayError
 from costctl.domain.batches import Progress
 from costctl.domain.durations import format_duration
@@ -17,6 +16,7 @@ from costctl.errors import CostctlError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from costctl.batch.lease import LeaseClient, Told
     from costctl.batch.runner import Runner
     from costctl.batch.tally import Tally
     from costctl.domain.batches import Wish

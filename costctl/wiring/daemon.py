@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import os
-import resource
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -42,6 +41,7 @@ from costctl.daemon.suspension import Suspensions
 from costctl.domain.policy import IdlePolicy
 from costctl.ledger.store import Ledger
 from costctl.ledger.writer import LedgerWriter
+from costctl.wiring.connections import allow_many_connections
 from costctl.wiring.prices import as_rented
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ _LOOK_EVERY_S = 5.0
 _LOOKS_A_WINDOW = 5
 _FLUSH_TIMEOUT_S = 10.0
 _KILL_AND_VERIFY_S = 60.0
-_MOST_FILES = 1_048_576
 
 
 def serve(plan: Plan) -> None:
@@ -83,7 +82,7 @@ def serve(plan: Plan) -> None:
 def _serve_locked(plan: Plan) -> None:
     for line in plan.lines():
         logger.info("%s", line)
-    _allow_many_connections()
+    allow_many_connections()
     killed = end_leftovers(plan.home.engine_record)
     if killed:
         logger.warning("killed what an earlier engine had left behind: processes %s", ", ".join(map(str, killed)))
@@ -284,11 +283,3 @@ def _billed_from_boot(settings: Settings) -> bool:
     if settings.billing_starts == "auto":
         return not settings.gpu.startswith("sim")
     return settings.billing_starts == "boot"
-
-
-def _allow_many_connections() -> None:
-    """Raise the limit of open files: thousands of waiting requests are thousands of sockets."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
