@@ -1,7 +1,7 @@
 """What of a batch is done: kept so that a process killed at any instant loses nothing that it was told is safe.
 
 Results and errors are appended to two files and made safe together; only then are their records appended to the
-journal. So every record in the journal is true, and what follows the last recorded byte is cut off when the batch goes on.
+journal. So every record in it is true, and what follows the last recorded byte is cut off when the batch goes on.
 """
 
 from __future__ import annotations

@@ -73,14 +73,15 @@ class Source:
             raise CostctlError(f"cannot read {self.name}: {error.strerror}") from error
 
     def _open(self) -> io.BufferedReader:
-        file = self.path.open("rb", buffering=_BUFFER_BYTES)
+        file = io.BufferedReader(io.FileIO(self.path), _BUFFER_BYTES)
         found = os.fstat(file.fileno())
         if (found.st_size, found.st_mtime_ns) != (self.size_bytes, self.changed_ns):
             file.close()
             raise CostctlError(f"{self.name} was changed while it was used: run the command again")
         if not file.peek(2).startswith(_GZIP_MARK):
             return file
-        return io.BufferedReader(gzip.GzipFile(fileobj=file), _BUFFER_BYTES)
+        file.close()
+        return io.BufferedReader(gzip.GzipFile(self.path), _BUFFER_BYTES)
 
 
 def open_source(given: str, *, spool: Path) -> Source:
