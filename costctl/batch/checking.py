@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from costctl.batch.jobs import jobs_and_problems
 from costctl.batch.repeats import Repeats
-from costctl.batch.values import Form, Job, Problem
+from costctl.batch.values import Form, Job, Problem, shown
 from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
@@ -135,7 +135,9 @@ def _find_repeats(survey: _Survey, jobs: Iterator[Job]) -> array[int]:
         first_lines.frombytes(bytes(4 * (survey.last_line + 1)))
     for job in jobs:
         if (named := ids.first_line(job.line, job.custom_id)) != job.line:
-            survey.complain(Problem(line=job.line, text=f"custom_id {job.custom_id!r} is that of line {named} too"))
+            survey.complain(
+                Problem(line=job.line, text=f"custom_id {shown(job.custom_id)} is that of line {named} too")
+            )
         if (first := requests.first_line(job.line, _request(job))) != job.line:
             first_lines[job.line] = first
     return first_lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from costctl.domain.routes import Endpoint
@@ -52,7 +52,7 @@ class Defaults:
 
     def canonical(self) -> bytes:
         """Return them as bytes that are equal if they are."""
-        return canonical_json(asdict(self))
+        return canonical_json({one.name: getattr(self, one.name) for one in fields(self)})
 
     def applied(self, endpoint: Endpoint, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return the body of a request with the defaults that have a meaning for it."""

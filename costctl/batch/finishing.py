@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from costctl.batch import disk
 from costctl.batch.opening import replace_journal
+from costctl.batch.paths import ordered
 from costctl.batch.records import FINISHED_AT, Header, Record
 
 if TYPE_CHECKING:
@@ -54,12 +56,11 @@ def finish_in_order(paths: BatchPaths, files: OpenFiles, header: Header, results
     _write_in_order(files.part(is_failed=False), paths.results, results)
     if os.fstat(files.part(is_failed=True)).st_size:
         _write_in_order(files.part(is_failed=True), paths.errors, errors)
-    finished = Header(fingerprint=header.fingerprint, total=header.total, is_finished=True)
     records = chain(
         _records(paths.results, results, is_failed=False),
         _records(paths.errors, errors, is_failed=True),
     )
-    os.close(replace_journal(paths.journal, finished, records))
+    os.close(replace_journal(paths.journal, replace(header, is_finished=True), records))
     remove_parts(paths)
 
 
@@ -74,17 +75,17 @@ def remove_parts(paths: BatchPaths) -> None:
 
 
 def _write_in_order(fd: int, final: Path, places: Places) -> None:
-    ordered = final.with_name(f"{final.name}.ordered")
+    new = ordered(final)
     try:
-        with os.fdopen(fd, "rb", closefd=False) as part, ordered.open("wb", _BUFFER_BYTES) as file:
+        with os.fdopen(fd, "rb", closefd=False) as part, new.open("wb", _BUFFER_BYTES) as file:
             for _, offset in places:
                 part.seek(offset)
                 file.write(part.readline())
             file.flush()
             os.fsync(file.fileno())
-        ordered.replace(final)
+        new.replace(final)
     except BaseException:
-        ordered.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
         raise
     disk.sync_folder(final)
 

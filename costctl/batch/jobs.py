@@ -12,41 +12,53 @@ from costctl.batch.values import Job, Problem
 from costctl.errors import BadValueError, CostctlError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from costctl.batch.defaults import Defaults
     from costctl.batch.sources import Feed, Source
 
+    Wanted = Callable[[int], bool]
     Texts = Iterator[tuple[int, str] | Problem]
 
 _TABLE_SUFFIXES = (".csv", ".tsv")
 
 
-def read_jobs(source: Source, defaults: Defaults) -> Iterator[Job]:
+def _every(_line: int) -> bool:
+    return True
+
+
+def read_jobs(source: Source, defaults: Defaults, *, wanted: Wanted = _every) -> Iterator[Job]:
     """Yield the requests of a file that was checked, in its order, in constant memory.
+
+    Args:
+        source: the file.
+        defaults: what it was checked with.
+        wanted: of which lines to yield the request; of all if left out.
 
     Raises:
         CostctlError: the file has changed since it was checked.
     """
-    for job in jobs_and_problems(source, defaults):
+    for job in jobs_and_problems(source, defaults, wanted=wanted):
         if isinstance(job, Problem):
             raise CostctlError(f"{source.name} {job}")
         yield job
 
 
-def jobs_and_problems(source: Source, defaults: Defaults, *, feed: Feed | None = None) -> Iterator[Job | Problem]:
-    """Yield each request of a file, or why a line is none; `feed` is given every byte."""
+def jobs_and_problems(
+    source: Source, defaults: Defaults, *, feed: Feed | None = None, wanted: Wanted = _every
+) -> Iterator[Job | Problem]:
+    """Yield each wanted request of a file, or why a line is none; `feed` is given every byte."""
     texts = _texts(source, feed)
     first = next(texts, None)
     if first is None:
         return
     texts = chain((first,), texts)
     if _is_table(source, first):
-        yield from table_jobs(texts, defaults)
+        yield from (job for job in table_jobs(texts, defaults) if wanted(job.line))
     elif not isinstance(first, Problem) and first[1].lstrip().startswith("["):
         yield Problem(line=first[0], text="a JSON array: write one request a line, as `jq -c '.[]'` does")
     else:
-        yield from _line_jobs(texts, defaults)
+        yield from _line_jobs(texts, defaults, wanted)
 
 
 def _texts(source: Source, feed: Feed | None) -> Texts:
@@ -66,13 +78,13 @@ def _texts(source: Source, feed: Feed | None) -> Texts:
             yield Problem(line=number, text=f"byte {error.start + 1} is not UTF-8: save the file as UTF-8")
 
 
-def _line_jobs(texts: Texts, defaults: Defaults) -> Iterator[Job | Problem]:
+def _line_jobs(texts: Texts, defaults: Defaults, wanted: Wanted) -> Iterator[Job | Problem]:
     for found in texts:
         if isinstance(found, Problem):
             yield found
             continue
         number, text = found
-        if not text.strip():
+        if not wanted(number) or not text.strip():
             continue
         try:
             yield job_of(number, read_draft(text, prompts_are_chats=defaults.prompts_are_chats), defaults)

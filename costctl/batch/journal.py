@@ -1,7 +1,7 @@
 """What of a batch is done: kept so that a process killed at any instant loses nothing that it was told is safe.
 
 Results and errors are appended to two files and made safe together; only then are their records appended to the
-journal. So every record in the journal is true, and what follows the last recorded byte is cut off when the batch goes on.
+journal. So every record in it is true, and what follows the last recorded byte is cut off when the batch goes on.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Self
 
@@ -166,7 +167,7 @@ class Journal:
                 del self._pending[: len(group)]
 
     def finish(self, *, in_order: bool = False) -> None:
-        """Give the results of a batch that is done their final names, and let go of its files.
+        """Give the results of a batch that is done their final names, and let go of its files; once is enough.
 
         Args:
             in_order: whether to write the results in the order of their lines, not as they came.
@@ -175,6 +176,8 @@ class Journal:
             ValueError: lines are missing.
             CostctlError: the files cannot be written; opening the batch again goes on from here.
         """
+        if self.is_finished:
+            return
         if self.done_count != self._header.total:
             raise ValueError(f"{self.done_count} of {self._header.total} lines are done")
         self.sync()
@@ -184,6 +187,7 @@ class Journal:
                 finish_in_order(self._paths, self._files, self._header, results, errors)
             else:
                 finish_as_done(self._paths, self._files)
+        self._header = replace(self._header, is_finished=True)
         self._files.close()
 
     def abandon(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from costctl.batch.defaults import canonical_json
-from costctl.batch.values import Form, Job
+from costctl.batch.values import Form, Job, shown
 from costctl.domain.routes import BATCH_ENDPOINTS, Endpoint
 from costctl.errors import BadValueError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from costctl.batch.defaults import Defaults
 
 _BATCH_FIELDS = frozenset({"custom_id", "method", "url", "body"})
+_MOST_NAMES = 5
 _CHAT, _COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 _NEEDED: Mapping[Endpoint, tuple[tuple[str, ...], ...]] = {
     Endpoint.CHAT: (("messages",),),
@@ -114,10 +116,10 @@ def _batch_draft(fields: Mapping[str, Any]) -> Draft:
     if missing := [name for name in ("url", "body") if name not in fields]:
         raise BadValueError(f"{_quoted(missing)} is missing")
     if (method := fields.get("method", "POST")) != "POST":
-        raise BadValueError(f"unknown method {method!r}: requests are POST")
+        raise BadValueError(f"unknown method {shown(method)}: requests are POST")
     path, body = fields["url"], fields["body"]
     if not isinstance(path, str) or path not in BATCH_ENDPOINTS:
-        raise BadValueError(f"unknown url {path!r}: one of {', '.join(BATCH_ENDPOINTS)}")
+        raise BadValueError(f"unknown url {shown(path)}: one of {', '.join(BATCH_ENDPOINTS)}")
     if not isinstance(body, dict):
         raise BadValueError("body is not a JSON object")
     return Draft(custom_id=_custom_id(fields.get("custom_id")), path=path, body=body, form=Form.BATCH)
@@ -129,7 +131,7 @@ def _custom_id(*given: object) -> str | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise BadValueError(f"custom_id is {value!r}, not a text")
+        raise BadValueError(f"custom_id is {shown(value)}, not a text")
     return str(value)
 
 
@@ -142,4 +144,4 @@ def _demand(endpoint: Endpoint, draft: Draft) -> None:
 
 
 def _quoted(names: Iterable[str]) -> str:
-    return ", ".join(map(repr, names))
+    return ", ".join(map(shown, islice(names, _MOST_NAMES)))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from costctl.batch import disk
+from costctl.batch.paths import renewed
 from costctl.batch.records import HEADER_BYTES, Header, Record, read_header, read_records
 from costctl.errors import BadValueError, RefusedError
 
@@ -48,8 +49,9 @@ def open_journal(paths: BatchPaths, asked: Header, *, restart: bool, rerun_faile
     """
     fd = disk.take(paths.journal)
     try:
+        _remove(paths.unfinished)
         if restart:
-            _remove(paths)
+            _remove(_files(paths))
             os.ftruncate(fd, 0)
         header = _header(paths, fd)
         if header is None:
@@ -97,7 +99,7 @@ def replace_journal(path: Path, header: Header, records: Iterable[Record]) -> in
     Raises:
         OSError: it cannot be written; the one there is as it was.
     """
-    new = path.with_name(f"{path.name}.new")
+    new = renewed(path)
     fd = disk.take(new)
     try:
         os.ftruncate(fd, 0)
@@ -129,7 +131,7 @@ def _header(paths: BatchPaths, fd: int) -> Header | None:
 
 
 def _begin(paths: BatchPaths, fd: int, header: Header) -> Header:
-    for path in (paths.results, paths.errors, paths.results_part, paths.errors_part):
+    for path in _files(paths):
         if path.exists():
             paths.journal.unlink()
             raise RefusedError(f"{path} exists already, and no journal says that it is of this batch: {_OTHERWISE}")
@@ -155,15 +157,18 @@ def _demand_same(paths: BatchPaths, found: Header, asked: Header) -> None:
 def _forget_failures(paths: BatchPaths, fd: int, header: Header) -> tuple[int, Header]:
     """Make lines that failed undone again."""
     if header.is_finished:
-        paths.results_part.unlink(missing_ok=True)
-        paths.errors_part.unlink(missing_ok=True)
-    unfinished = Header(fingerprint=header.fingerprint, total=header.total)
+        _remove((paths.results_part, paths.errors_part))
+    unfinished = replace(header, is_finished=False)
     done = (record for record in records_in(fd) if not record.is_failed)
     new = replace_journal(paths.journal, unfinished, done)
     os.close(fd)
     return new, unfinished
 
 
-def _remove(paths: BatchPaths) -> None:
-    for path in (paths.results, paths.errors, paths.results_part, paths.errors_part):
+def _files(paths: BatchPaths) -> tuple[Path, ...]:
+    return paths.results, paths.errors, paths.results_part, paths.errors_part
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
         path.unlink(missing_ok=True)

@@ -45,6 +45,11 @@ class BatchPaths:
         """The input, if it came as a stream."""
         return _with(self.results, ".input")
 
+    @property
+    def unfinished(self) -> tuple[Path, ...]:
+        """What a crash can leave behind that nobody needs."""
+        return tuple(map(ordered, (self.results, self.errors))) + (renewed(self.journal),)
+
     def demand_apart_from(self, source: Path) -> None:
         """Do nothing if the batch overwrites nothing of its own input.
 
@@ -54,6 +59,16 @@ class BatchPaths:
         own = (self.results, self.errors, self.results_part, self.errors_part, self.journal)
         if any(path.exists() and path.samefile(source) for path in own):
             raise BadValueError(f"{source} is the input: name another file for the results")
+
+
+def ordered(final: Path) -> Path:
+    """Return where results are written in order before they get their final name."""
+    return _with(final, ".ordered")
+
+
+def renewed(journal: Path) -> Path:
+    """Return where another journal is written before it takes the place of the one at `journal`."""
+    return _with(journal, ".new")
 
 
 def _with(path: Path, ending: str) -> Path:

@@ -19,6 +19,8 @@ from costctl.errors import BadValueError, CostctlError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from costctl.batch.paths import BatchPaths
+
     Feed = Callable[[bytes], object]
 
 LONGEST_LINE_BYTES = 64 * 2**20
@@ -73,38 +75,40 @@ class Source:
             raise CostctlError(f"cannot read {self.name}: {error.strerror}") from error
 
     def _open(self) -> io.BufferedReader:
-        file = self.path.open("rb", buffering=_BUFFER_BYTES)
+        file: io.BufferedReader = io.BufferedReader(io.FileIO(self.path), _BUFFER_BYTES)
         found = os.fstat(file.fileno())
         if (found.st_size, found.st_mtime_ns) != (self.size_bytes, self.changed_ns):
             file.close()
             raise CostctlError(f"{self.name} was changed while it was used: run the command again")
         if not file.peek(2).startswith(_GZIP_MARK):
             return file
-        return io.BufferedReader(gzip.GzipFile(fileobj=file), _BUFFER_BYTES)
+        file.close()
+        return io.BufferedReader(gzip.GzipFile(self.path), _BUFFER_BYTES)
 
 
-def open_source(given: str, *, spool: Path) -> Source:
+def open_source(given: str, paths: BatchPaths) -> Source:
     """Return the source that a person named.
 
     Args:
         given: a path, or `-` for standard input.
-        spool: where a stream is kept, since it has to be read twice; a file needs none.
+        paths: the batch's files. A stream is kept in one of them, since it has to be read twice.
 
     Raises:
-        BadValueError: there is no such file, or it cannot be read.
+        BadValueError: there is no such file, it cannot be read, or the batch would overwrite it.
         CostctlError: the stream cannot be kept.
     """
     path = Path(given)
     if given == _STDIN:
-        return _spooled(sys.stdin.buffer, "standard input", spool)
+        return _spooled(sys.stdin.buffer, "standard input", paths.spool)
     if path.is_dir():
         raise BadValueError(f"{given} is a directory, not a file of requests")
     try:
         if path.is_file():
+            paths.demand_apart_from(path)
             with path.open("rb"):
                 return _source(path, given)
         with path.open("rb") as stream:
-            return _spooled(stream, given, spool)
+            return _spooled(stream, given, paths.spool)
     except OSError as error:
         raise BadValueError(f"cannot read {given}: {error.strerror}") from error
 

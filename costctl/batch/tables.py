@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from costctl.batch.lines import job_of, prompt_draft
 from costctl.batch.sources import LONGEST_LINE_BYTES
-from costctl.batch.values import Form, Job, Problem
+from costctl.batch.values import Form, Job, Problem, shown
 from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
@@ -22,8 +22,11 @@ _PROMPT = "prompt"
 
 
 def header_of(line: str) -> Mapping[str, int]:
-    """Return where each column of a table with this first line is, by its name in small letters."""
-    row = next(csv.reader([line], delimiter=_separator(line)), [])
+    """Return where each column of a table with this first line is, by its name in small letters; none if it is none."""
+    try:
+        row = next(csv.reader([line], delimiter=_separator(line)), [])
+    except csv.Error:
+        return {}
     return {name.strip().casefold(): place for place, name in reversed(list(enumerate(row)))}
 
 
@@ -39,7 +42,9 @@ def table_jobs(texts: Texts, defaults: Defaults) -> Iterator[Job | Problem]:
     header = next(feed, "")
     columns = header_of(header)
     if _PROMPT not in columns:
-        yield Problem(line=feed.number, text=f"a table needs the column {_PROMPT!r}, and this has {', '.join(columns)}")
+        yield Problem(
+            line=feed.number, text=f"a table needs the column {_PROMPT!r}, and this has {shown(list(columns))}"
+        )
         return
     rows = csv.reader(feed, delimiter=_separator(header), strict=True)
     ended = False

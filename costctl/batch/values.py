@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from reprlib import Repr
+
+_SHORT = Repr(maxstring=80, maxother=80)
 
 
 class Form(StrEnum):
@@ -28,6 +31,11 @@ class Job:
     """A JSON object with all defaults in it; equal bodies of a path are the same request."""
     model: str
     form: Form
+
+
+def shown(value: object) -> str:
+    """Return a value of a line as people are told it: short, and without control characters."""
+    return _SHORT.repr(value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
