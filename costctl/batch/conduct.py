@@ -118,7 +118,7 @@ class Conduct:
     async def _hold(self) -> None:
         """Hold a lease, and ask for another when the daemon has gone and come back."""
         away_since = self._clock.monotonic()
-        while self._end is None:
+        while not self._is_over():
             try:
                 if await self._hold_one():
                     away_since = self._clock.monotonic()
@@ -129,11 +129,12 @@ class Conduct:
                 self._fault = error
                 self._runner.stop()
                 return
-            if self._end is None and self._clock.monotonic() - away_since >= self._away_patience_s:
+            if self._is_over():
+                return
+            if self._clock.monotonic() - away_since >= self._away_patience_s:
                 away = format_duration(self._away_patience_s)
                 self._give_up(End(how=How.AWAY, why=f"the daemon has been away for {away} ({why})"))
-            elif self._end is None:
-                await self._clock.sleep(_CALL_AGAIN_S)
+            await self._clock.sleep(_CALL_AGAIN_S)
 
     async def _hold_one(self) -> bool:
         """Hold one lease to its end; return whether there was one."""
@@ -173,6 +174,9 @@ class Conduct:
             self._give_up(End(how=How.NO_ENGINE, why="the last engine would not end: see `costctl status`"))
         elif told.failures - self._forgiven >= FUTILE_AFTER_FAILURES:
             self._give_up(End(how=How.NO_ENGINE, why=told.failure or "the engine does not start"))
+
+    def _is_over(self) -> bool:
+        return self._end is not None
 
     def _give_up(self, end: End) -> None:
         self._end = self._end or end

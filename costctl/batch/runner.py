@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 _SYNC_EVERY_S = 0.5
 _SYNC_AT_ONCE = 2000
-_BREATHE_EVERY = 200
-"""So many lines are passed over before others get their turn: most of a batch may be done already."""
 
 
 class Book(Protocol):
@@ -66,9 +64,9 @@ class Post(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """What is to be done: the file, read anew by each call, and which lines ask for the same as an earlier one."""
+    """What is to be done: the wanted lines of a file, and which lines ask for the same as an earlier one."""
 
-    jobs: Callable[[], Iterator[Job]]
+    jobs: Callable[[Callable[[int], bool]], Iterator[Job]]
     first_line: Callable[[int], int]
     has_repeats: bool
 
@@ -144,13 +142,7 @@ class Runner:
             await asyncio.to_thread(self._book.sync)
 
     async def _send_all(self) -> None:
-        passed = 0
-        for job in self._work.jobs():
-            if self._is_settled(job):
-                passed += 1
-                if passed % _BREATHE_EVERY == 0:
-                    await asyncio.sleep(0)
-                continue
+        for job in self._work.jobs(self._has_to_be_sent):
             if not await self._room():
                 return
             task = asyncio.create_task(self._carry(job))
@@ -159,9 +151,9 @@ class Runner:
         while self._tasks and not self._stopping.is_set():
             await self._until_news()
 
-    def _is_settled(self, job: Job) -> bool:
-        """Return whether nothing has to be sent for a line: it is done, or will get a copy of another's result."""
-        return self._book.is_done(job.line) or self._work.first_line(job.line) != job.line
+    def _has_to_be_sent(self, line: int) -> bool:
+        """Return whether a line is neither done nor will get a copy of another's result."""
+        return not self._book.is_done(line) and self._work.first_line(line) == line
 
     async def _room(self) -> bool:
         """Wait until one more may be in flight; return False if none may be any more."""
@@ -184,12 +176,10 @@ class Runner:
     async def _copy_repeats(self) -> None:
         if not self._work.has_repeats:
             return
-        for job in self._work.jobs():
-            first = self._work.first_line(job.line)
-            if first != job.line and not self._book.is_done(job.line):
-                self._book.copy(job.line, job.custom_id, of=first)
-                if self._book.pending_count >= _SYNC_AT_ONCE:
-                    await asyncio.to_thread(self._book.sync)
+        for job in self._work.jobs(lambda line: not self._book.is_done(line)):
+            self._book.copy(job.line, job.custom_id, of=self._work.first_line(job.line))
+            if self._book.pending_count >= _SYNC_AT_ONCE:
+                await asyncio.to_thread(self._book.sync)
 
     # --- one line ------------------------------------------------------------------------------------------------
 

@@ -72,7 +72,14 @@ def list_(*, as_json: bool) -> None:
         click.echo("no batch is under way; `costctl report` shows what earlier ones cost")
         return
     rows = [
-        [str(each["id"]), each["name"], _state(each), f"{each['requests']:,}", f"{each['lines']:,}", f"{each['failed']:,}"]
+        [
+            str(each["id"]),
+            each["name"],
+            _state(each),
+            f"{each['requests']:,}",
+            f"{each['lines']:,}",
+            f"{each['failed']:,}",
+        ]
         for each in found
     ]
     print_table(console_for(), [">id", "<name", "<state", ">done", ">of", ">failed"], rows)

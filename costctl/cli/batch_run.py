@@ -46,7 +46,9 @@ _OWN_IDLE_WINDOW = "60s"
 @click.option("--restart", is_flag=True, help="Throw away what was done, and begin anew.")
 @click.option("--max-failures", default="0", metavar="N|N%", help="So many failed lines still are a success.")
 @click.option("--timeout", metavar="TIME", help="Cancel the batch after so long; it can be gone on with.")
-@click.option("--no-progress", default="30m", metavar="TIME", show_default=True, help="... or so long without an answer.")
+@click.option(
+    "--no-progress", default="30m", metavar="TIME", show_default=True, help="... or so long without an answer."
+)
 @click.option("--share", "shares", is_flag=True, help="Do not wait for other batches; run beside them.")
 @click.option(
     "--then",
@@ -67,8 +69,7 @@ def run(ctx: click.Context, *, file: str, dry_run: bool, as_json: bool, **option
     from costctl.cli.batch_summary import Summary
 
     paths = _paths(file, options["output"])
-    source = open_source(file, spool=paths.spool)
-    paths.demand_apart_from(source.path)
+    source = open_source(file, paths)
     defaults = _defaults(options)
     checked = check(source, defaults)
     checked.demand_sound()
@@ -76,12 +77,21 @@ def run(ctx: click.Context, *, file: str, dry_run: bool, as_json: bool, **option
         _say_checked(checked, as_json=as_json)
         return
     from costctl.batch.journal import Journal
+    from costctl.wiring.batch import Order
 
     restart, rerun = options["restart"], options["rerun_failed"]
     with Journal.open(paths, checked.fingerprint, checked.total, restart=restart, rerun_failed=rerun) as journal:
         outcome = None
         if not journal.is_finished:
-            outcome = _run(_order(source, defaults, checked, journal, forgiving, options), journal, options)
+            order = Order(
+                source=source,
+                defaults=defaults,
+                checked=checked,
+                wish=_wish(checked, journal, options),
+                in_order=options["in_order"],
+                shall_follow=lambda end: _shall_follow(end, journal, checked, forgiving, options),
+            )
+            outcome = _run(order, journal, options)
         code = _exit_code(outcome, journal, checked, forgiving)
         summary = Summary(
             name=_name(checked),
@@ -95,26 +105,6 @@ def run(ctx: click.Context, *, file: str, dry_run: bool, as_json: bool, **option
         )
     click.echo(json.dumps(summary.as_json(), indent=2) if as_json else summary.as_text())
     ctx.exit(code)
-
-
-def _order(
-    source: Source,
-    defaults: Defaults,
-    checked: Checked,
-    journal: Journal,
-    forgiving: MaxFailures,
-    options: Mapping[str, Any],
-) -> Order:
-    from costctl.wiring.batch import Order
-
-    return Order(
-        source=source,
-        defaults=defaults,
-        checked=checked,
-        wish=_wish(checked, journal, options),
-        in_order=options["in_order"],
-        shall_follow=lambda end: _shall_follow(end, journal, checked, forgiving, options),
-    )
 
 
 def _paths(file: str, output: str | None) -> BatchPaths:
@@ -215,6 +205,7 @@ def _own_daemon(order: Order, options: Mapping[str, Any]) -> AbstractContextMana
 def _shall_follow(
     end: End, journal: Journal, checked: Checked, forgiving: MaxFailures, options: Mapping[str, Any]
 ) -> bool:
+    """Return whether what was wished for after the batch is to be done."""
     from costctl.batch.conduct import How
 
     if end.how is How.INTERRUPTED:
@@ -233,20 +224,15 @@ def _exit_code(outcome: Outcome | None, journal: Journal, checked: Checked, forg
 
 
 def _say_checked(checked: Checked, *, as_json: bool) -> None:
-    found = {
-        "name": checked.name,
-        "lines": checked.total,
-        "unique_requests": checked.unique_requests,
-        "forms": sorted(checked.forms),
-        "models": [model for model in checked.models if model],
-    }
+    forms, models = sorted(checked.forms), [model for model in checked.models if model]
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        found = {"name": checked.name, "lines": checked.total, "unique_requests": checked.unique_requests}
+        click.echo(json.dumps({**found, "forms": forms, "models": models}, indent=2))
         return
     repeats = checked.total - checked.unique_requests
     repeated = f", {repeats:,} of them repeated" if repeats else ""
-    models = ", ".join(found["models"]) or "none named"
-    click.echo(f"{checked.name}: {checked.total:,} lines{repeated} ({', '.join(found['forms'])}; models: {models}); all sound")
+    told = f"{', '.join(forms)}; models: {', '.join(models) or 'none named'}"
+    click.echo(f"{checked.name}: {checked.total:,} lines{repeated} ({told}); all sound")
 
 
 def _say(text: str) -> None:

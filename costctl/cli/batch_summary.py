@@ -96,13 +96,16 @@ def _run_in_words(outcome: Outcome) -> list[str]:
     tally, seconds = outcome.tally, outcome.seconds
     tokens = tally.prompt_tokens + tally.generation_tokens
     lines = [f"{outcome.end.how.value}: {outcome.end.why}"] if outcome.end.why else []
+    speed = tokens / seconds if seconds else 0.0
     again = f", {tally.sent_again:,} times sent again" if tally.sent_again else ""
     lines.append(
         f"this run: {tally.requests:,} lines in {format_duration(seconds)}{again}; "
-        f"{tally.prompt_tokens:,} tokens in, {tally.generation_tokens:,} out, {tokens / max(seconds, 1e-9):,.0f} a second"
+        f"{tally.prompt_tokens:,} tokens in, {tally.generation_tokens:,} out, {speed:,.0f} a second"
     )
     for currency, micros in outcome.spent.items():
         per_million = cost_per_million(micros, tokens)
-        each = "" if per_million is None else f", {format_amount(per_million, decimals=4)} {currency} per million tokens"
+        each = (
+            "" if per_million is None else f", {format_amount(per_million, decimals=4)} {currency} per million tokens"
+        )
         lines.append(f"cost of the machine meanwhile: {format_amount(micros, decimals=4)} {currency}{each}")
     return [*lines, outcome.last_words] if outcome.last_words else lines

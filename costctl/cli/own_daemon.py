@@ -79,7 +79,9 @@ class OwnDaemon:
         try:
             self._process.wait(_END_WITHIN_S)
         except subprocess.TimeoutExpired:
-            raise DaemonError(f"the daemon (process {self._process.pid}) is still stopping: see `costctl status`") from None
+            raise DaemonError(
+                f"the daemon (process {self._process.pid}) is still stopping: see `costctl status`"
+            ) from None
 
 
 @contextmanager

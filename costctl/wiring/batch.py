@@ -19,7 +19,6 @@ from costctl.batch.lease import LeaseClient
 from costctl.batch.pace import Limits
 from costctl.batch.runner import Runner, Work
 from costctl.batch.sender import Sender, open_session
-from costctl.batch.tally import Tally
 from costctl.wiring.connections import allow_many_connections
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from costctl.batch.journal import Journal
     from costctl.batch.lease import Told
     from costctl.batch.sources import Source
+    from costctl.batch.tally import Tally
     from costctl.domain.batches import Wish
 
     Show = Callable[[Told, Tally], None]
@@ -85,17 +85,17 @@ def run_batch(
     """
     allow_many_connections()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(order, journal, control_socket, away_patience_s, tally, show))
+        return runner.run(_run(order, journal, control_socket, away_patience_s=away_patience_s, tally=tally, show=show))
 
 
 async def _run(
-    order: Order, journal: Journal, control_socket: Path, away_patience_s: float, tally: Tally, show: Show
+    order: Order, journal: Journal, control_socket: Path, *, away_patience_s: float, tally: Tally, show: Show
 ) -> Outcome:
     clock = SystemClock()
     began_s = clock.monotonic()
     checked = order.checked
     work = Work(
-        jobs=partial(read_jobs, order.source, order.defaults),
+        jobs=lambda wanted: read_jobs(order.source, order.defaults, wanted=wanted),
         first_line=checked.first_line,
         has_repeats=checked.unique_requests < checked.total,
     )

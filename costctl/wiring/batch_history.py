@@ -48,7 +48,9 @@ class Stretch:
     def cells(self) -> list[str]:
         """Return it for a person."""
         batch = self.batch
-        cost = "unknown" if self.cost_micros is None else f"{format_amount(self.cost_micros, decimals=4)} {self.currency}"
+        cost = (
+            "unknown" if self.cost_micros is None else f"{format_amount(self.cost_micros, decimals=4)} {self.currency}"
+        )
         return [
             str(batch.session_id),
             f"{batch.started_at.astimezone(self.zone):%Y-%m-%d %H:%M}",
