@@ -100,7 +100,8 @@ def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise BadValueError(f"not JSON: column {error.colno}: {error.msg}") from None
+        column = min(error.pos, len(text.rstrip())) + 1
+        raise BadValueError(f"not JSON: column {column}: {error.msg}") from None
     except RecursionError:
         raise BadValueError("not JSON that can be read: nested too deeply") from None
     except ValueError as error:

@@ -48,7 +48,7 @@ class BatchPaths:
     @property
     def unfinished(self) -> tuple[Path, ...]:
         """What a crash can leave behind that nobody needs."""
-        return tuple(map(ordered, (self.results, self.errors))) + (renewed(self.journal),)
+        return ordered(self.results), ordered(self.errors), renewed(self.journal)
 
     def demand_apart_from(self, source: Path) -> None:
         """Do nothing if the batch overwrites nothing of its own input.

@@ -27,7 +27,8 @@ def header_of(line: str) -> Mapping[str, int]:
         row = next(csv.reader([line], delimiter=_separator(line)), [])
     except csv.Error:
         return {}
-    return {name.strip().casefold(): place for place, name in reversed(list(enumerate(row)))}
+    names = [name.strip().casefold() for name in row]
+    return {name: names.index(name) for name in names}
 
 
 def is_header(line: str) -> bool:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from reprlib import Repr
 
-_SHORT = Repr(maxstring=80, maxother=80)
+_MOST_SHOWN = 80
 
 
 class Form(StrEnum):
@@ -35,7 +34,8 @@ class Job:
 
 def shown(value: object) -> str:
     """Return a value of a line as people are told it: short, and without control characters."""
-    return _SHORT.repr(value)
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
