@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from costctl.batch.defaults import Defaults
     from costctl.batch.journal import Journal
     from costctl.batch.paths import BatchPaths
-    from costctl.batch.sources import Source
     from costctl.cli.own_daemon import OwnDaemon
     from costctl.domain.batches import Wish
     from costctl.wiring.batch import Order, Outcome
@@ -61,7 +60,7 @@ _OWN_IDLE_WINDOW = "60s"
 @click.option("--dry-run", is_flag=True, help="Only check the file.")
 @click.argument("engine_args", nargs=-1, type=click.UNPROCESSED, metavar="[-- ENGINE ARGS]")
 @click.pass_context
-def run(ctx: click.Context, *, file: str, dry_run: bool, as_json: bool, **options: Any) -> None:
+def run(ctx: click.Context, /, *, file: str, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Run a batch; the default command of `costctl batch`."""
     forgiving = MaxFailures.parse(options["max_failures"])
     from costctl.batch.checking import check
@@ -70,7 +69,8 @@ def run(ctx: click.Context, *, file: str, dry_run: bool, as_json: bool, **option
 
     paths = _paths(file, options["output"])
     source = open_source(file, paths)
-    defaults = _defaults(options)
+    status = _status()
+    defaults = _defaults(options, model=options["model"] or _served_model(status, options))
     checked = check(source, defaults)
     checked.demand_sound()
     if dry_run:
@@ -91,7 +91,7 @@ def run(ctx: click.Context, *, file: str, dry_run: bool, as_json: bool, **option
                 in_order=options["in_order"],
                 shall_follow=lambda end: _shall_follow(end, journal, checked, forgiving, options),
             )
-            outcome = _run(order, journal, options)
+            outcome = _run(order, journal, status, options)
         code = _exit_code(outcome, journal, checked, forgiving)
         summary = Summary(
             name=_name(checked),
@@ -118,13 +118,31 @@ def _paths(file: str, output: str | None) -> BatchPaths:
     return BatchPaths(results=Path(output) if output else source.with_name(f"{source.stem}.results.jsonl"))
 
 
-def _defaults(options: Mapping[str, Any]) -> Defaults:
+def _status() -> dict[str, Any] | None:
+    """Return the daemon's status, None if none runs."""
+    try:
+        status: dict[str, Any] = ask("GET", "/status")
+    except DaemonNotRunningError:
+        return None
+    return status
+
+
+def _served_model(status: Mapping[str, Any] | None, options: Mapping[str, Any]) -> str:
+    """Return the model that the engine serves, or would."""
+    if status is not None:
+        return str(status["model"])
+    from costctl.wiring.batch import served_model
+
+    return served_model(options["engine_args"])
+
+
+def _defaults(options: Mapping[str, Any], *, model: str) -> Defaults:
     from costctl.batch.defaults import Defaults, read_extra_body
 
-    own = {name: options[name] for name in ("model", "max_tokens", "temperature", "system")}
+    own = {name: options[name] for name in ("max_tokens", "temperature", "system")}
     extra = {} if options["extra_body"] is None else read_extra_body(options["extra_body"])
     try:
-        return Defaults(**own, extra_body=extra)
+        return Defaults(**own, model=model, extra_body=extra)
     except ValueError as error:
         raise BadValueError(str(error)) from None
 
@@ -147,14 +165,17 @@ def _name(checked: Checked) -> str:
     return checked.name.rpartition("/")[2]
 
 
-def _run(order: Order, journal: Journal, options: Mapping[str, Any]) -> Outcome:
+def _run(order: Order, journal: Journal, status: Mapping[str, Any] | None, options: Mapping[str, Any]) -> Outcome:
     """Run the batch through the daemon that runs, else through one of its own."""
     from costctl.batch.tally import Tally
     from costctl.cli.batch_showing import showing
     from costctl.wiring.batch import run_batch
 
     tally = Tally()
-    with _daemon(order, options) as own, showing(tally, journal, order.checked.total) as show:
+    if status is not None:
+        _warn(order, status, options)
+    daemon = _own_daemon(order, options) if status is None else nullcontext()
+    with daemon as own, showing(tally, journal, order.checked.total) as show:
         outcome = run_batch(
             order,
             journal,
@@ -168,30 +189,22 @@ def _run(order: Order, journal: Journal, options: Mapping[str, Any]) -> Outcome:
     return outcome
 
 
-def _daemon(order: Order, options: Mapping[str, Any]) -> AbstractContextManager[OwnDaemon | None]:
-    try:
-        status = ask("GET", "/status")
-    except DaemonNotRunningError:
-        return _own_daemon(order, options)
-    others = [model for model in order.checked.models if model not in ("", status["model"])]
+def _warn(order: Order, status: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    others = [model for model in order.checked.models if model != status["model"]]
     if others:
         _say(f"the engine serves {status['model']}; lines for {', '.join(others)} will fail if it has no such model")
     if options["engine_args"]:
         _say("a daemon runs already: the arguments for the engine are not used")
-    return nullcontext()
 
 
 def _own_daemon(order: Order, options: Mapping[str, Any]) -> AbstractContextManager[OwnDaemon]:
     from costctl.cli.own_daemon import own_daemon
     from costctl.wiring import load_settings
 
-    resolved = load_settings({"model": options["model"]})
+    resolved = load_settings({})
     arguments = ["--no-listen"]
-    named = [model for model in order.checked.models if model]
-    if resolved.origins["model"].place == "default" and len(named) == 1:
-        arguments += ["--model", named[0]]
-    elif options["model"]:
-        arguments += ["--model", options["model"]]
+    if resolved.origins["model"].place == "default":
+        arguments += ["--model", order.checked.models[0]]
     if order.wish.then is not Then.SHUTDOWN:
         arguments += ["--on-idle", "exit", "--idle-shutdown", _OWN_IDLE_WINDOW]
     elif not resolved.settings.stops_instance:
@@ -224,14 +237,14 @@ def _exit_code(outcome: Outcome | None, journal: Journal, checked: Checked, forg
 
 
 def _say_checked(checked: Checked, *, as_json: bool) -> None:
-    forms, models = sorted(checked.forms), [model for model in checked.models if model]
+    forms = sorted(checked.forms)
     if as_json:
         found = {"name": checked.name, "lines": checked.total, "unique_requests": checked.unique_requests}
-        click.echo(json.dumps({**found, "forms": forms, "models": models}, indent=2))
+        click.echo(json.dumps({**found, "forms": forms, "models": checked.models}, indent=2))
         return
     repeats = checked.total - checked.unique_requests
     repeated = f", {repeats:,} of them repeated" if repeats else ""
-    told = f"{', '.join(forms)}; models: {', '.join(models) or 'none named'}"
+    told = f"{', '.join(forms)}; for {', '.join(checked.models)}"
     click.echo(f"{checked.name}: {checked.total:,} lines{repeated} ({told}); all sound")
 
 

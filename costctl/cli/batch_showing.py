@@ -36,7 +36,7 @@ def showing(tally: Tally, journal: Journal, total: int) -> Iterator[Show]:
             yield lambda told, _: advance(journal.done_count, _words(told, meter.read(), journal, total))
         return
     plain = _Plain()
-    yield lambda told, _: plain.say(told.state, lambda: _line(told, meter.read(), journal, total))
+    yield lambda told, _: plain.say(told.state + told.engine, _line(told, meter.read(), journal, total))
 
 
 class _Plain:
@@ -46,8 +46,7 @@ class _Plain:
         self._state = ""
         self._said_at = _NEVER
 
-    def say(self, state: str, line: Callable[[], str]) -> None:
-        text = line()
+    def say(self, state: str, text: str) -> None:
         if state == self._state and time.monotonic() - self._said_at < _PLAIN_EVERY_S:
             return
         self._state, self._said_at = state, time.monotonic()

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from costctl.adapters.clock import SystemClock
+from costctl.adapters.engines.kinds import served_name
 from costctl.batch.conduct import Conduct, End, How
 from costctl.batch.jobs import read_jobs
 from costctl.batch.lease import LeaseClient
 from costctl.batch.pace import Limits
 from costctl.batch.runner import Runner, Work
 from costctl.batch.sender import Sender, open_session
+from costctl.wiring import load_settings
 from costctl.wiring.connections import allow_many_connections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from costctl.batch.checking import Checked
@@ -86,6 +88,12 @@ def run_batch(
     allow_many_connections()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(order, journal, control_socket, away_patience_s=away_patience_s, tally=tally, show=show))
+
+
+def served_model(engine_args: Sequence[str]) -> str:
+    """Return the name of the model that an engine started now would serve. Raises BadValueError."""
+    settings = load_settings({"engine-args": tuple(engine_args)}).settings
+    return served_name(settings.engine_args) or settings.model
 
 
 async def _run(
