@@ -9,9 +9,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from costctl.batch.sender import AwayError
-from costctl.domain.batches import Progress
+from costctl.domain.batches import Progress, Then
 from costctl.domain.durations import format_duration
 from costctl.errors import CostctlError
+from costctl.waiting import done_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,16 +105,16 @@ class Conduct:
 
     async def close(self, *, then: bool) -> None:
         """Let go of the lease, and have done what was wished for after the batch if `then`."""
-        if self._end is None:
-            self._end = End(how=How.THROUGH)
+        self._end = self._end or End(how=How.THROUGH)
+        if self._holding is None:
+            return
         if self._lease is not None:
             self._lease.through(self._tally.progress.since(self._base), then=then)
-        if self._holding is not None:
-            timer = asyncio.ensure_future(self._clock.sleep(_LAST_ANSWER_S))
-            await asyncio.wait({self._holding, timer}, return_when=asyncio.FIRST_COMPLETED)
-            timer.cancel()
-            self._holding.cancel()
-            await asyncio.gather(self._holding, return_exceptions=True)
+            await done_within(self._clock, self._holding, _LAST_ANSWER_S)
+        elif then and self._wish.then is not Then.NOTHING:
+            self.last_words = f"the daemon is away, so --then {self._wish.then} was not done"
+        self._holding.cancel()
+        await asyncio.gather(self._holding, return_exceptions=True)
 
     async def _hold(self) -> None:
         """Hold a lease, and ask for another when the daemon has gone and come back."""

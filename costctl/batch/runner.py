@@ -14,6 +14,7 @@ from costctl.batch.pace import Limits, Pace, Sight
 from costctl.batch.results import Failure, Result
 from costctl.batch.retries import MOST_BREAKS, Tries, is_busy, may_pass
 from costctl.batch.sender import AwayError, BrokenOffError, tokens_of
+from costctl.waiting import set_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from costctl.batch.values import Job
     from costctl.ports import Clock
 
-_SYNC_EVERY_S = 0.5
+_SYNC_EVERY_S = 0.1
+"""What was answered since the last time is computed again if this process is killed."""
 _SYNC_AT_ONCE = 2000
 
 
@@ -192,7 +194,7 @@ class Runner:
                 self._keep(job, outcome)
                 return
             self._tally.sent_again += 1
-            await self._pause(tries.pause_s(self._chance, asked_s=asked_s))
+            await set_within(self._clock, self._stopping, tries.pause_s(self._chance, asked_s=asked_s))
 
     async def _attempt(self, job: Job, tries: Tries) -> tuple[Result | Failure | None, float, Tries]:
         """Send a line once; return its outcome if that is final, and how things stand with it."""
@@ -227,16 +229,6 @@ class Runner:
             tally.generation_tokens += generation
         else:
             tally.failed += 1
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait, but not for longer than until `stop`."""
-        timer = asyncio.ensure_future(self._clock.sleep(seconds))
-        stop = asyncio.ensure_future(self._stopping.wait())
-        try:
-            await asyncio.wait({timer, stop}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
-            stop.cancel()
 
     # --- around it -----------------------------------------------------------------------------------------------
 

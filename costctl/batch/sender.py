@@ -20,6 +20,7 @@ _TOKENS = {
     name: re.compile(rb'"%b"\s*:\s*(\d+)' % name)
     for name in (b"prompt_tokens", b"completion_tokens", b"input_tokens", b"output_tokens")
 }
+_HEADERS = {"Content-Type": "application/json"}
 _IDENTITY = re.compile(rb'"id"\s*:\s*"([^"\\]*)"')
 _ID_WITHIN_BYTES = 256
 
@@ -54,12 +55,8 @@ def open_session(control_socket: Path) -> aiohttp.ClientSession:
 class Sender:
     """Sends lines over one session."""
 
-    def __init__(self, session: aiohttp.ClientSession, *, name: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
-        self._headers = {
-            "Content-Type": "application/json",
-            "X-Costctl-Batch": name.encode("ascii", "backslashreplace").decode(),
-        }
 
     async def send(self, job: Job) -> Answer:
         """Return what came back.
@@ -69,7 +66,7 @@ class Sender:
             BrokenOffError: it went away, or the engine did, in the middle.
         """
         try:
-            async with self._session.post(BASE + job.path, data=job.body, headers=self._headers) as answer:
+            async with self._session.post(BASE + job.path, data=job.body, headers=_HEADERS) as answer:
                 body = await answer.read()
         except (aiohttp.ClientConnectorError, FileNotFoundError) as error:
             raise AwayError(str(error)) from error

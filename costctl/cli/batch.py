@@ -12,7 +12,9 @@ from costctl.cli.client import ask
 from costctl.errors import BadValueError, DaemonNotRunningError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from costctl.wiring.batch_history import Stretch
 
 _EPILOG = """\b
 Examples:
@@ -27,6 +29,10 @@ The same command goes on where a batch was left, however it ended. A file that i
 its folder: ./list. Exit codes: 0 all lines succeeded; 4 some failed (--max-failures forgives); 3 the engine did not
 start; 130 interrupted; 1 and 2 errors.
 """
+
+
+_NEWEST = 20
+_HEADINGS = ("<name", "<started", "<ended", ">lines", ">failed", ">tokens in", ">tokens out", ">cost")
 
 
 class _FileOrCommand(click.Group):
@@ -59,49 +65,33 @@ batch.add_command(run)
 
 
 @batch.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def list_(*, as_json: bool) -> None:
-    """List the batches that run or wait."""
-    found = _under_way()
+    """List the batches that run or wait, and the newest of the earlier ones."""
+    under_way, earlier = _under_way(), _earlier()[-_NEWEST:]
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps({"under_way": under_way, "earlier": [each.as_json() for each in earlier]}, indent=2))
         return
-    from costctl.reports.printing import console_for, print_table
-
-    if not found:
-        click.echo("no batch is under way; `costctl report` shows what earlier ones cost")
-        return
-    rows = [
-        [
-            str(each["id"]),
-            each["name"],
-            _state(each),
-            f"{each['requests']:,}",
-            f"{each['lines']:,}",
-            f"{each['failed']:,}",
-        ]
-        for each in found
-    ]
-    print_table(console_for(), [">id", "<name", "<state", ">done", ">of", ">failed"], rows)
+    if not under_way and not earlier:
+        click.echo("no batches")
+    if under_way:
+        _print(["<id", "<name", "<state", ">done", ">of", ">failed"], map(_cells, under_way))
+    if earlier:
+        _print(_HEADINGS, (each.cells() for each in earlier))
 
 
 @batch.command()
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def show(*, name: str, as_json: bool) -> None:
-    """Show the work on a batch, by its file's name: every run of it, and what that cost."""
-    from costctl.wiring.batch_history import read_history
-
-    stretches = read_history(name)
-    if not stretches:
-        raise BadValueError(f"the ledger knows no batch {name!r}")
+    """Show all work on a batch, by its file's name: every run of it, and what that cost."""
+    found = _earlier(name)
+    if not found:
+        raise BadValueError(f"the ledger knows no batch {name!r}: see `costctl batch list`")
     if as_json:
-        click.echo(json.dumps([stretch.as_json() for stretch in stretches], indent=2))
-        return
-    from costctl.reports.printing import console_for, print_table
-
-    headings = ["<session", "<started", "<ended", ">lines", ">failed", ">tokens in", ">tokens out", ">cost"]
-    print_table(console_for(), headings, [stretch.cells() for stretch in stretches])
+        click.echo(json.dumps([each.as_json() for each in found], indent=2))
+    else:
+        _print(_HEADINGS, (each.cells() for each in found))
 
 
 @batch.command()
@@ -114,7 +104,7 @@ def cancel(*, batch_id: int) -> None:
     click.echo(f"batch {batch_id} is cancelled")
 
 
-def _under_way() -> Sequence[dict[str, Any]]:
+def _under_way() -> list[dict[str, Any]]:
     try:
         found: list[dict[str, Any]] = ask("GET", "/batches")["batches"]
     except DaemonNotRunningError:
@@ -122,5 +112,23 @@ def _under_way() -> Sequence[dict[str, Any]]:
     return found
 
 
-def _state(each: dict[str, Any]) -> str:
-    return f"queued at place {each['place']}" if each["state"] == "queued" else str(each["state"])
+def _earlier(name: str | None = None) -> list[Stretch]:
+    from costctl.errors import LedgerMissingError
+    from costctl.wiring.batch_history import read_history
+
+    try:
+        return read_history(name)
+    except LedgerMissingError:
+        return []
+
+
+def _cells(each: dict[str, Any]) -> list[str]:
+    state = f"queued at place {each['place']}" if each["state"] == "queued" else each["state"]
+    counts = (f"{each[name]:,}" for name in ("requests", "lines", "failed"))
+    return [str(each["id"]), each["name"], state, *counts]
+
+
+def _print(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    from costctl.reports.printing import console_for, print_table
+
+    print_table(console_for(), headings, list(rows))

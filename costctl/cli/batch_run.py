@@ -153,7 +153,7 @@ def _wish(checked: Checked, journal: Journal, options: Mapping[str, Any]) -> Wis
 
     return Wish(
         name=_name(checked),
-        lines=checked.total - journal.done_count,
+        lines=min(checked.unique_requests, checked.total - journal.done_count),
         shares=options["shares"],
         then=Then(options["then"]),
         no_progress_s=parse_duration(options["no_progress"]),

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from costctl.daemon.ending import done_within
 from costctl.daemon.frontdoor import answers
 from costctl.daemon.supervisor import Refusal
 from costctl.domain.batches import read_progress, read_wish
 from costctl.errors import BadValueError, RefusedError
+from costctl.waiting import done_within
 
 if TYPE_CHECKING:
     from costctl.daemon.batches import Batches, OpenLease
@@ -78,7 +78,7 @@ class BatchRoutes:
                 self._batches.progressed(opened, read_progress(told))
                 if told.get("through"):
                     return bool(told.get("then"))
-        except (OSError, BadValueError):
+        except (OSError, ValueError, BadValueError):
             pass  # it is gone, or talks nonsense: either way nobody holds the lease any more
         return False
 

@@ -111,7 +111,7 @@ async def _run(
         runner = Runner(
             work=work,
             book=journal,
-            post=Sender(session, name=order.wish.name),
+            post=Sender(session),
             tally=tally,
             clock=clock,
             chance=random.Random(),  # noqa: S311 - for jitter

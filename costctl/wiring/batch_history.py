@@ -52,7 +52,7 @@ class Stretch:
             "unknown" if self.cost_micros is None else f"{format_amount(self.cost_micros, decimals=4)} {self.currency}"
         )
         return [
-            str(batch.session_id),
+            batch.name,
             f"{batch.started_at.astimezone(self.zone):%Y-%m-%d %H:%M}",
             "" if batch.ended_at is None else f"{batch.ended_at.astimezone(self.zone):%H:%M}",
             f"{batch.requests:,}",
@@ -63,12 +63,12 @@ class Stretch:
         ]
 
 
-def read_history(name: str) -> list[Stretch]:
-    """Return all work on the batch `name`, oldest first. Raises LedgerError."""
+def read_history(name: str | None = None) -> list[Stretch]:
+    """Return all work on the batch `name`, or on all, oldest first. Raises LedgerError."""
     zone = load_zone()
     with read_ledger() as ledger:
         sessions = {one.id: load_billing().apply(one) for one in ledger.sessions()}
-        found = [each for each in ledger.batches_between(_FIRST, _LAST) if each.name == name]
+        found = [each for each in ledger.batches_between(_FIRST, _LAST) if name in (None, each.name)]
     return [_stretch(each, sessions[each.session_id], zone) for each in found]
 
 

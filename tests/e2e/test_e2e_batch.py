@@ -1,10 +1,10 @@
 """`costctl batch` with real processes: nothing is lost and nothing computed twice, whoever is killed."""
 
-import contextlib
 import json
 import os
 import random
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -66,7 +66,11 @@ class Batches:
         return found
 
     def under_way(self):
-        return json.loads(self.box.ok("batch", "list", "--json"))
+        with socket.socket(socket.AF_UNIX) as connection:  # asked often: quicker than a command
+            connection.connect(str(self.box.home / "control.sock"))
+            connection.sendall(b"GET /batches HTTP/1.0\r\n\r\n")
+            answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+        return json.loads(answer.partition(b"\r\n\r\n")[2])["batches"]
 
     def done_lines(self):
         return sum(batch["requests"] for batch in self.under_way())
@@ -123,7 +127,7 @@ def test_killed_twice_and_resumed_it_gives_what_an_uninterrupted_run_gives(box, 
         until(lambda: not batches.under_way(), "the lease to end")
         assert not (box.folder / "jobs.results.jsonl").exists()
     summary = batches.run("jobs.jsonl")
-    assert summary["run"]["requests"] < LINES - 100
+    assert summary["run"]["requests"] <= LINES - 100
     assert batches.answers() == batches.answers("whole.jsonl")
     assert len(batches.answers()) == LINES
     assert box.consistent()
@@ -177,7 +181,8 @@ def test_batches_queue_one_can_be_cancelled_and_goes_on_later(box, batches):
     until(lambda: len(batches.under_way()) == 2, "the second to be there")
     running, queued = batches.under_way()
     assert (running["state"], queued["state"], queued["place"], queued["requests"]) == ("running", "queued", 1, 0)
-    assert "batch" in box.ok("status")
+    assert "jobs.jsonl: " in box.ok("status")
+    assert [batch["name"] for batch in box.json("batch", "list")["under_way"]] == ["jobs.jsonl", "more.jsonl"]
     assert box.status()["idle"]["why"].endswith("in flight")
     box.ok("batch", "cancel", str(running["id"]))
     assert "costctl batch cancel" in ended(first, 1)[0]
@@ -246,14 +251,12 @@ def test_a_bad_file_starts_nothing(box, batches):
 def test_a_file_called_like_a_command_is_named_with_its_folder(box, batches):
     batches.write("list", lines=2)
     assert "2 lines" in box.ok("batch", "./list", "--dry-run")
-    assert json.loads(box.ok("batch", "list", "--json")) == []
+    assert json.loads(box.ok("batch", "list", "--json")) == {"under_way": [], "earlier": []}
 
 
 def test_the_control_socket_serves_its_owner_without_a_key(box):
-    import socket
-
     box.serve("--idle-shutdown", "off", COSTCTL_API_KEYS="secret")
-    with socket.socket(socket.AF_UNIX) as connection, contextlib.closing(connection):
+    with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(box.home / "control.sock"))
         connection.sendall(b"GET /v1/models HTTP/1.0\r\n\r\n")
         assert b" 200 " in connection.recv(4096)
