@@ -12,7 +12,7 @@ from costctl.batch.sender import AwayError
 from costctl.domain.batches import Progress, Then
 from costctl.domain.durations import format_duration
 from costctl.errors import CostctlError
-from costctl.waiting import done_within
+from costctl.waiting import done_within, set_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,7 @@ FUTILE_AFTER_FAILURES = 3
 """So many engines in a row may fail without a line being answered."""
 _CALL_AGAIN_S = 1.0
 _LAST_ANSWER_S = 30.0
+_LEASE_WITHIN_S = 10.0
 
 
 class How(StrEnum):
@@ -69,6 +70,7 @@ class Conduct:
         self._away_patience_s = away_patience_s
         self._show = show
         self._lease: LeaseClient | None = None
+        self._leased = asyncio.Event()
         self._base = Progress()
         self._end: End | None = None
         self._fault: CostctlError | None = None
@@ -105,13 +107,16 @@ class Conduct:
 
     async def close(self, *, then: bool) -> None:
         """Let go of the lease, and have done what was wished for after the batch if `then`."""
-        self._end = self._end or End(how=How.THROUGH)
         if self._holding is None:
             return
+        wanted = then and self._wish.then is not Then.NOTHING
+        if wanted and not self._holding.done():  # also if nothing was left to do, so that there is no lease yet
+            await set_within(self._clock, self._leased, _LEASE_WITHIN_S)
+        self._end = self._end or End(how=How.THROUGH)
         if self._lease is not None:
             self._lease.through(self._tally.progress.since(self._base), then=then)
             await done_within(self._clock, self._holding, _LAST_ANSWER_S)
-        elif then and self._wish.then is not Then.NOTHING:
+        elif wanted:
             self.last_words = f"the daemon is away, so --then {self._wish.then} was not done"
         self._holding.cancel()
         await asyncio.gather(self._holding, return_exceptions=True)
@@ -146,11 +151,13 @@ class Conduct:
         try:
             async for told in lease.told():
                 held, self._lease = True, lease
+                self._leased.set()
                 self._take(told)
                 if told.state == "running" and self._end is None:
                     lease.report(self._tally.progress.since(self._base))
         finally:
             self._lease = None
+            self._leased.clear()
             lease.close()
             self._paid, self._paying = Counter(self.spent), None
         return held
