@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from costctl.batch.checking import Fingerprint
 from costctl.batch.journal import Journal
 from costctl.batch.paths import BatchPaths
-from costctl.batch.records import HEADER_BYTES
+from costctl.batch.records import HEADER_BYTES, RECORD_BYTES
 from costctl.batch.results import Failure, Result
 
 JOB = Fingerprint(source=b"s" * 16, defaults=b"d" * 16)
@@ -80,6 +80,7 @@ def test_files_cut_at_any_byte(order, counts, cuts, garbage, spares_what_is_safe
             assert len(done) == journal.done_count
             assert done <= set(order[: safe + written])
             assert not spares_what_is_safe or done >= set(order[:safe])
+        assert paths.journal.stat().st_size == HEADER_BYTES + RECORD_BYTES * len(done)
         assert sorted(lines_in(paths.results_part) + lines_in(paths.errors_part)) == sorted(done)
         complete(paths)
         assert_whole(paths)
@@ -161,13 +162,21 @@ def test_killed_before_any_change_to_its_files(tmp_path, work):
     assert change > 15
 
 
+def test_killed_between_the_last_changes_and_then_run_again(tmp_path):
+    paths = BatchPaths(results=tmp_path / "results.jsonl")
+    complete(paths, in_order=True)
+    paths.results_part.write_text("what came, in the order in which it came")
+    complete(paths, rerun_failed=True)
+    assert_whole(paths)
+
+
 KILLED = """
 import sys
 from pathlib import Path
 from costctl.batch.checking import Fingerprint
 from costctl.batch.journal import Journal
 from costctl.batch.paths import BatchPaths
-from costctl.batch.records import HEADER_BYTES
+from costctl.batch.records import HEADER_BYTES, RECORD_BYTES
 from costctl.batch.results import Result
 journal = Journal.open(BatchPaths(results=Path(sys.argv[1])), Fingerprint(source=b"s" * 16, defaults=b"d" * 16), 10**9)
 line = max([0, *(int(line) for line in range(1, 10**5) if journal.is_done(line))])
