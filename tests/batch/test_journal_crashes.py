@@ -163,12 +163,17 @@ def test_killed_before_any_change_to_its_files(tmp_path, work):
     assert change > 15
 
 
-def test_killed_between_the_last_changes_and_then_run_again(tmp_path):
+def test_killed_before_the_last_change_and_then_run_again(tmp_path):
     paths = BatchPaths(results=tmp_path / "results.jsonl")
+    with opened(paths) as journal:
+        for line in range(TOTAL, 0, -1):
+            record(journal, line)
+    as_they_came = paths.results_part.read_bytes()
     complete(paths, in_order=True)
-    paths.results_part.write_text("what came, in the order in which it came")
-    complete(paths, rerun_failed=True)
+    paths.results_part.write_bytes(as_they_came)
+    complete(paths, rerun_failed=True, in_order=True)
     assert_whole(paths)
+    assert lines_in(paths.results) == sorted(lines_in(paths.results))
 
 
 KILLED = """
