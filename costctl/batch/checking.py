@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from costctl.batch.defaults import Defaults
     from costctl.batch.sources import Source
 
-MOST_PROBLEMS = 20
+_MOST_PROBLEMS = 20
 _MOST_MODELS = 20
 _DIGEST_BYTES = 16
 
@@ -119,7 +119,7 @@ class _Survey:
 
     def complain(self, problem: Problem) -> None:
         self.problem_count += 1
-        if len(self.problems) < MOST_PROBLEMS:
+        if len(self.problems) < _MOST_PROBLEMS:
             self.problems.append(problem)
 
 
