@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from costctl.domain.csv_cells import csv_text
@@ -13,12 +14,12 @@ from costctl.reports.figures import NOTHING, Part
 from costctl.reports.summary import MILLION, per
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
     from zoneinfo import ZoneInfo
 
     from costctl.domain.money import Price
-    from costctl.domain.sessions import Costing, PhaseSpan, Session
+    from costctl.domain.sessions import PhaseSpan, Session
     from costctl.ledger.values import GpuUse
     from costctl.reports.figures import (
         BatchFigure,
@@ -92,7 +93,6 @@ def _items(items: list[Any]) -> str:
 
 
 def _session(session: Session) -> dict[str, Any]:
-    cost = session.costing()
     return {
         "id": session.id,
         "machine": session.instance.machine,
@@ -105,19 +105,26 @@ def _session(session: Session) -> dict[str, Any]:
         "gpu": session.instance.gpu,
         "gpu_count": session.instance.gpu_count,
         **_price(session.price),
-        "cost": _money(cost(None, None)),
+        "cost": _money(session.cost()),
         "billing_rule": session.rule.name if session.rule else None,
-        "phases": [_span(cost, span) for span in session.phases],
+        "phases": list(map(_span, session.phases, _phase_costs(session))),
     }
 
 
-def _span(cost: Costing, span: PhaseSpan) -> dict[str, Any]:
+def _phase_costs(session: Session) -> Sequence[int | None]:
+    costing = session.costing()
+    if costing is None:
+        return [None] * len(session.phase_columns.phases)
+    return [after - before for before, after in pairwise(costing(session.phase_columns.edges))]
+
+
+def _span(span: PhaseSpan, cost_micros: int | None) -> dict[str, Any]:
     return {
         "phase": span.phase,
         "started_at": _instant(span.started_at),
         "ended_at": _instant(span.ended_at),
         "seconds": span.length.total_seconds(),
-        "cost": _money(cost(span.started_at, span.ended_at)),
+        "cost": _money(cost_micros),
         "run": span.run,
     }
 
@@ -145,7 +152,7 @@ def _row(row: SessionFigure, zone: ZoneInfo) -> dict[str, Any]:
 
 
 def _phase(figure: PhaseFigure) -> dict[str, Any]:
-    return {"seconds": figure.length.total_seconds(), "cost": _money(figure.cost_micros)}
+    return {"seconds": figure.seconds, "cost": _money(figure.cost_micros)}
 
 
 def _period(report: Report) -> dict[str, Any]:
@@ -283,7 +290,7 @@ def _csv_row(row: SessionFigure, zone: ZoneInfo, columns: Iterable[str]) -> Mapp
     facts = _row(row, zone)
     known = {name: facts[name] for name in columns if name in facts}
     for phase, figure in row.phases.items():
-        known[f"{phase}_seconds"] = figure.length.total_seconds()
+        known[f"{phase}_seconds"] = figure.seconds
         known[f"{phase}_cost"] = _money(figure.cost_micros)
     return known | {"session": row.session_id, "open": "yes" if row.is_open else "no"}
 
