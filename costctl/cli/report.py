@@ -10,6 +10,7 @@ import click
 from costctl.cli.collector import collector_paused
 
 if TYPE_CHECKING:
+    from costctl.ports import Notifier
     from costctl.reports.wording import Wording
     from costctl.wiring.report_forms import Form
     from costctl.wiring.reports import Loaded
@@ -73,7 +74,6 @@ def report(
     from costctl.reports.wording import Wording, language_of
     from costctl.wiring import load_zone
     from costctl.wiring.comparison import Wish, listed_gpus
-    from costctl.wiring.notifications import load_notifier
     from costctl.wiring.report_forms import Form, message_of
     from costctl.wiring.reports import load_report
 
@@ -81,13 +81,19 @@ def report(
     period = read_period(**asked, now=now, zone=load_zone(zone_name))
     words = Wording.of(lang or language_of(os.environ))
     asked_form = Form(form or _form_of(output))
-    notifier = load_notifier(send_to) if send or send_to else None
+    notifier = _notifier(send_to) if send or send_to else None
     wish = Wish(gpus=listed_gpus(gpus), baseline=baseline, currency=read_currency(currency) if currency else None)
     loaded = load_report(period, now=now, wish=wish)
     if notifier:
         notifier.send(message_of(loaded, words))
     if output or not notifier:
         _write(loaded, asked_form, words, output)
+
+
+def _notifier(names: tuple[str, ...]) -> Notifier:
+    from costctl.wiring.notifications import load_notifier
+
+    return load_notifier(names)
 
 
 def _form_of(output: Path | None) -> str:

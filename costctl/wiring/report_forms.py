@@ -7,7 +7,6 @@ from enum import StrEnum
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING
 
-from costctl.domain.messages import Attachment, BodyFormat, Message
 from costctl.reports.monthly import NO_CHARTS, Charts, report_document
 from costctl.reports.studies import studies_object
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
+    from costctl.domain.messages import Message
     from costctl.reports.outline import Document
     from costctl.reports.wording import Wording
     from costctl.wiring.reports import Loaded
@@ -76,6 +76,7 @@ def print_report(loaded: Loaded, words: Wording, file: TextIO | None = None) -> 
 def message_of(loaded: Loaded, words: Wording) -> Message:
     """Return the report as a message: its headline to read at once, the page and the spreadsheet beside it."""
     document = _document(loaded, Form.MARKDOWN, words)
+    from costctl.domain.messages import Attachment, BodyFormat, Message
     from costctl.reports.markdown import render_markdown
 
     head = replace(document, sections=document.sections[:1])
