@@ -130,6 +130,10 @@ def _span(span: PhaseSpan, cost_micros: int | None) -> dict[str, Any]:
 
 
 def _row(row: SessionFigure, zone: ZoneInfo) -> dict[str, Any]:
+    return {**_facts(row, zone), "phases": {phase: _phase(figure) for phase, figure in row.phases.items()}}
+
+
+def _facts(row: SessionFigure, zone: ZoneInfo) -> dict[str, Any]:
     return {
         "id": row.session_id,
         "machine": row.instance.machine,
@@ -147,7 +151,6 @@ def _row(row: SessionFigure, zone: ZoneInfo) -> dict[str, Any]:
         "cost": _money(row.cost_micros),
         "cost_currency": row.currency,
         "billing_rule": row.rule,
-        "phases": {phase: _phase(figure) for phase, figure in row.phases.items()},
     }
 
 
@@ -287,7 +290,7 @@ def _csv_columns() -> list[str]:
 
 
 def _csv_row(row: SessionFigure, zone: ZoneInfo, columns: Iterable[str]) -> Mapping[str, Any]:
-    facts = _row(row, zone)
+    facts = _facts(row, zone)
     known = {name: facts[name] for name in columns if name in facts}
     for phase, figure in row.phases.items():
         known[f"{phase}_seconds"] = figure.seconds
