@@ -23,8 +23,8 @@ _SERVERLESS = "-serverless"
 class Terms:
     """Where and how to rent. What was `asked` for holds strictly; the rest only where it leaves any offer.
 
-    `currency` is the one to compare in: an offer in another is converted where `convert` (micro-units, from, to) knows a
-    rate, else it stands as it is where there is none in it.
+    `currency` is the one to compare in: an offer in another is converted where `convert` (micro-units, from, to) knows
+    a rate, else it stands as it is where there is none in it.
     """
 
     provider: str | None = None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from costctl.domain.models import ModelFacts
     from costctl.domain.money import Price
     from costctl.domain.offers import Market, Offer
-    from costctl.domain.speed import Speed
+    from costctl.domain.speed import Basis, Speed
     from costctl.domain.workload import Load, Workload
 
 _NOTHING = timedelta(0)
@@ -78,8 +78,12 @@ class OnGpu:
     @property
     def weakest(self) -> Speed | None:
         """The speed that rests on least, of the loads that were any work."""
-        worked = [part.speed for part in self.parts if part.load.busy != _NOTHING]
-        return max(worked, key=lambda speed: speed.ground.weakness, default=None)
+        return max(self._worked, key=lambda speed: speed.ground.weakness, default=None)
+
+    @property
+    def bases(self) -> frozenset[Basis]:
+        """All that the speeds rest on, of the loads that were any work."""
+        return frozenset(speed.ground.basis for speed in self._worked)
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -97,6 +101,10 @@ class OnGpu:
         """How long a machine would be up, as it is used; None if that is unknown."""
         carried_over = sum((part.load.carried_over for part in self.parts), _NOTHING)
         return None if self.busy is None else self.busy + carried_over
+
+    @property
+    def _worked(self) -> list[Speed]:
+        return [part.speed for part in self.parts if part.load.busy != _NOTHING]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,9 +165,9 @@ class Row:
         return self.on.as_run is not None and self.on.as_run > self.period * self.machines
 
     @property
-    def is_converted(self) -> bool:
-        """Whether it is offered in another currency."""
-        return self.offer is not None and self.offer.currency != self.currency
+    def converted_from(self) -> str | None:
+        """The currency in which it is offered, if that is another."""
+        return self.offer.currency if self.offer and self.offer.currency != self.currency else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,6 +181,14 @@ class Held:
     def micros(self) -> int | None:
         """What it costs."""
         return self.row.always_on_micros if self.baseline.is_always_on else self.row.as_run_micros
+
+    @property
+    def converted_from(self) -> str | None:
+        """The currency in which it is offered, or its price was given, if that is another."""
+        given = self.baseline.price
+        if given is None:
+            return self.row.converted_from
+        return given.currency if given.currency != self.row.currency else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,9 +213,8 @@ class Comparison:
     @property
     def converted_from(self) -> tuple[str, ...]:
         """The currency of each price that was converted."""
-        offered = [row.offer.currency for row in self.rows if row.offer and row.is_converted]
-        own = self.held and self.held.baseline.price
-        return (*offered, own.currency) if self.held and own and own.currency != self.held.row.currency else (*offered,)
+        found = [row.converted_from for row in self.rows] + [self.held.converted_from if self.held else None]
+        return tuple(currency for currency in found if currency)
 
     def cheapest(self, currency: str, market: Market | None = None) -> Row | None:
         """Return the cheapest row (in `market`), as run, where all fits and gets done, as far as is known."""

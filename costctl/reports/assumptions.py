@@ -92,7 +92,8 @@ def _grounds(on: OnGpu, words: Wording) -> Iterator[str]:
     for part in on.parts:
         if part.load.busy is None or part.load.busy:
             alike[part.speed.ground, part.speed.measure].append(part)
-    yield from (assumption(parts, words) for parts in alike.values())
+    firmest_first = sorted(alike.items(), key=lambda item: item[0][0].weakness)
+    yield from (assumption(parts, words) for _, parts in firmest_first)
 
 
 def _needs(on: OnGpu, words: Wording) -> Iterator[str]:
@@ -163,9 +164,12 @@ def _at_once_each(parts: Sequence[Part], words: Wording) -> str:
     numbers: defaultdict[str, list[float]] = defaultdict(list)
     for part in parts:
         numbers[_model(part, words)].append(part.speed.concurrency or 1)
+    models: defaultdict[str, list[str]] = defaultdict(list)
+    for model, found in numbers.items():
+        models[_range(found, words)].append(model)
     return ", ".join(
-        words.say("{model} ({number} at once)", model=model, number=_range(found, words))
-        for model, found in numbers.items()
+        words.say("{models} ({number} at once)", models=", ".join(names), number=number)
+        for number, names in models.items()
     )
 
 
@@ -212,8 +216,8 @@ def _roofline(words: Wording) -> str:
 def _caveat(caveat: Caveat, words: Wording) -> str:
     match caveat:
         case Caveat.NO_BF16:
-            return words.say("it has no bf16, so models run in fp16.")
+            return words.say("It has no bf16, so models run in fp16.")
         case Caveat.NO_FP8_KV:
-            return words.say("it has no FP8 KV cache: leave `--kv-cache-dtype` at auto.")
+            return words.say("It has no FP8 KV cache: leave `--kv-cache-dtype` at auto.")
         case Caveat.WEIGHTS_ONLY:
             return words.say("FP8 weights are computed in 16 bits there: they save memory, not arithmetic.")

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from costctl.domain.comparison import per_year
 from costctl.domain.fit import Verdict
+from costctl.domain.speed import Basis
 from costctl.domain.workload import WEEK
 from costctl.reports.assumptions import assumptions, remarks
 from costctl.reports.comparison_answers import answers
@@ -73,6 +74,8 @@ def basis_text(on: OnGpu, words: Wording) -> str:
     """Return in a word what the hours on a GPU rest on."""
     if on.weakest is None:
         return words.say("unchanged")
+    if on.weakest.ground.basis is Basis.UNCHANGED and len(on.bases) > 1:
+        return words.say("mixed")
     names = {
         "measured": words.say("measured"),
         "estimated": words.say("estimated"),

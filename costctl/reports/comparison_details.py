@@ -101,6 +101,6 @@ def _doubts(row: Row, words: Wording) -> str:
         "spot as dear as on-demand": words.say("spot as dear as on-demand"),
     }
     said = [known.get(doubt, doubt) for doubt in row.doubts]
-    if row.offer and row.is_converted:
-        said.append(words.say("converted from {currency}", currency=row.offer.currency))
+    if row.converted_from:
+        said.append(words.say("converted from {currency}", currency=row.converted_from))
     return ", ".join(said)

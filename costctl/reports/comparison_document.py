@@ -98,7 +98,7 @@ def _row(row: Row, found: Comparison) -> dict[str, Any]:
         "currency": row.currency,
         "price_per_hour": _money(row.price.micros_per_hour if row.price else None),
         "offer": row.offer and _offer(row.offer),
-        "is_converted": row.is_converted,
+        "converted_from": row.converted_from,
         "doubts": row.doubts,
         "as_run": _costs(row.as_run_micros if row.is_possible else None, row.period),
         "always_on": _costs(row.always_on_micros if row.is_possible else None, row.period),
