@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from costctl.domain.standing import When
 from costctl.reports.breakdowns import batches_section, days_section, ends_section, gpu_section, models_section
-from costctl.reports.comparison import comparison_section
+from costctl.reports.comparison import comparison_section, no_comparison_section
 from costctl.reports.forecast import forecast_section
 from costctl.reports.hosted import hosted_section
 from costctl.reports.outline import Amount, Column, Document, Prose, Section, Table
@@ -17,9 +17,10 @@ from costctl.reports.summary import phases_section, summary_section
 from costctl.reports.tails import tails_section
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from datetime import datetime
 
+    from costctl.domain.comparison import Comparison
     from costctl.reports.figures import Report
     from costctl.reports.outline import Chart
     from costctl.reports.studies import Studies
@@ -97,11 +98,17 @@ def _sections(
     yield batches_section(report, words)
     yield ends_section(report, words)
     yield tails_section(studies.windows, words)
-    yield comparison_section(studies.comparison, words, charts.of_gpus) if studies.comparison else None
+    yield _comparison(studies.comparison, words, charts.of_gpus)
     yield hosted_section(studies.hosted, words)
     yield gpu_section(report, words)
     yield standing_section(report, words)
     yield rates_section(studies.rates, words)
+
+
+def _comparison(found: Comparison | str | None, words: Wording, charts: Iterable[Chart]) -> Section | None:
+    if isinstance(found, str):
+        return no_comparison_section(found, words)
+    return comparison_section(found, words, charts) if found else None
 
 
 def standing_section(report: Report, words: Wording) -> Section | None:

@@ -45,7 +45,8 @@ class Studies:
     windows: Sequence[WindowStudy] = ()
     hosted: Sequence[BreakEven] = ()
     months: Sequence[MonthToDate] = ()
-    comparison: Comparison | None = None
+    comparison: Comparison | str | None = None
+    """Or why it cannot be made."""
     rates: Sequence[RateUse] = ()
 
 
@@ -54,10 +55,16 @@ def studies_object(studies: Studies) -> dict[str, Any]:
     return {
         "idle_tails": tails_object(studies.windows),
         "hosted": hosted_object(studies.hosted),
-        "comparison": comparison_object(studies.comparison) if studies.comparison else None,
+        "comparison": _comparison_object(studies.comparison),
         "forecast": forecast_object(studies.months),
         "rates": rates_object(studies.rates),
     }
+
+
+def _comparison_object(found: Comparison | str | None) -> dict[str, Any] | None:
+    if isinstance(found, str):
+        return {"error": found}
+    return comparison_object(found) if found else None
 
 
 def idle_gaps(

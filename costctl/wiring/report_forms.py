@@ -7,6 +7,7 @@ from enum import StrEnum
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING
 
+from costctl.domain.comparison import Comparison
 from costctl.domain.messages import Attachment, BodyFormat, Message
 from costctl.reports.monthly import NO_CHARTS, Charts, report_document
 from costctl.reports.studies import studies_object
@@ -108,7 +109,7 @@ def _charts(loaded: Loaded, words: Wording) -> Charts:
     comparison = loaded.studies.comparison
     return Charts(
         of_days=tuple(period_charts(loaded.report, words)),
-        of_gpus=tuple(comparison_charts(comparison, words)) if comparison else (),
+        of_gpus=tuple(comparison_charts(comparison, words)) if isinstance(comparison, Comparison) else (),
     )
 
 
