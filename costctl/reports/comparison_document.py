@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from fractions import Fraction
 
-    from costctl.domain.comparison import Comparison, Held, OnGpu, Part, Row
+    from costctl.domain.comparison import Comparison, Held, Row
     from costctl.domain.fit import Fit
     from costctl.domain.offers import Offer
+    from costctl.domain.on_gpu import OnGpu, Part
     from costctl.domain.rates import RateUse
     from costctl.domain.workload import Spent
 
