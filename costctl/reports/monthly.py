@@ -17,7 +17,7 @@ from costctl.reports.summary import phases_section, summary_section
 from costctl.reports.tails import tails_section
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from datetime import datetime
 
     from costctl.domain.comparison import Comparison
@@ -36,6 +36,23 @@ class Charts:
 
 
 NO_CHARTS = Charts()
+SECTIONS = (
+    "summary",
+    "phases",
+    "forecast",
+    "days",
+    "sessions",
+    "models",
+    "batches",
+    "ends",
+    "idle-tails",
+    "comparison",
+    "hosted",
+    "gpus",
+    "standing",
+    "rates",
+)
+"""The keys of all sections that a report may have, in their order."""
 
 
 def report_document(
@@ -46,14 +63,25 @@ def report_document(
     limit: int | None = None,
     charts: Charts = NO_CHARTS,
     newest: datetime | None = None,
+    only: Collection[str] = (),
 ) -> Document:
-    """Return the report as a document, with at most `limit` sessions; of an empty one, when the `newest` began."""
+    """Return the report as a document.
+
+    Args:
+        report: the figures.
+        studies: what is said beyond them.
+        words: the language.
+        limit: how many sessions are told one by one.
+        charts: the pictures, for forms that have them.
+        newest: when the newest session began, for the report of a period without any.
+        only: keys of `SECTIONS`; none is all.
+    """
     period = report.period
     sections = _sections(report, studies, words, limit, charts) if report.rows else _empty(report, words, newest)
     return Document(
         title=words.say("GPU cost, {period}", period=period.label),
         subtitle=words.say("times in {zone}", zone=period.zone),
-        sections=tuple(section for section in sections if section is not None),
+        sections=tuple(section for section in sections if section is not None and (not only or section.key in only)),
         zone=period.zone,
     )
 
