@@ -52,7 +52,7 @@ def compare(*, lang: str | None, as_json: bool, **asked: Any) -> None:
     words = Wording.of(lang or language_of(os.environ))
     found = _compared(**asked)
     if as_json:
-        from costctl.reports.comparison_document import comparison_json
+        from costctl.reports.comparison_json import comparison_json
 
         click.echo(comparison_json(found.comparison, found.rates), nl=False)
         return

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from costctl.domain.comparison import Comparison
 from costctl.domain.messages import Attachment, BodyFormat, Message
 from costctl.reports.monthly import NO_CHARTS, Charts, report_document
-from costctl.reports.studies import studies_object
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -42,16 +41,18 @@ def written(loaded: Loaded, form: Form, words: Wording, only: Collection[str] = 
     Raises:
         MissingPieceError: the form needs an extra that is not installed.
     """
-    from costctl.reports import documents
-
     if form is Form.TEXT:
         file = StringIO()
         print_report(loaded, words, file, only)
         return file.getvalue().encode()
     if form is Form.JSON:
-        return documents.report_json(loaded.report, studies_object(loaded.studies)).encode()
+        from costctl.reports.report_json import report_json
+
+        return report_json(loaded.report, loaded.studies).encode()
     if form is Form.CSV:
-        return documents.report_csv(loaded.report).encode()
+        from costctl.reports.report_csv import report_csv
+
+        return report_csv(loaded.report).encode()
     return _pages(_document(loaded, form, words, only), form, words)
 
 
