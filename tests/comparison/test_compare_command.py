@@ -165,7 +165,7 @@ def test_a_month_that_was_is_compared_with_what_it_cost(ledger, run, compared):
     record(ledger, JANUARY, gpu="NVIDIA A10G", price="1.006 USD/h", provider="aws")
     found = compared("--like", "2026-01")
     (spent,) = found["spent"]
-    assert (spent["gpu"], spent["cost"], spent["hours"]) == ("A10G", "6.036", 6)
+    assert (spent["gpu"], spent["cost"], spent["seconds"]) == ("A10G", "6.036", 6 * 3600)
     assert spent["always_on"] == "748.464"  # 31 days
     by_gpu = {gpu["gpu"]: gpu for gpu in found["gpus"]}
     assert (by_gpu["A10G"]["basis"], by_gpu["A10G"]["as_run_seconds"]) == ("measured", 6 * 3600)
@@ -187,7 +187,7 @@ def test_a_models_own_folder_is_read_and_a_broken_one_is_refused_only_before_it_
     (tmp_path / "mine" / "config.json").write_text(json.dumps(config))
     planned = ("--model", "./mine", "--hours-per-week", "8", "--gpus", "L4")
     memory = compared(*planned)["gpus"][0]["loads"][0]["memory"]
-    assert memory["weights_bytes"] == pytest.approx(3.78 * 2**30, rel=1e-3)  # its embeddings are not shared
+    assert memory["weights_bytes"] == 4_063_232_000  # two bytes for each parameter: its embeddings are not shared
     (tmp_path / "mine" / "config.json").write_text("{}")
     assert "'num_attention_heads' is None" in run(*planned, error=BadValueError)
     record(ledger, JANUARY, gpu="NVIDIA L4", price="1 USD/h", model="./mine")
