@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from costctl.domain.comparison import Comparison, Held, OnGpu, Part, Row
+    from costctl.domain.comparison import Comparison, Held, Row
     from costctl.domain.fit import Fit
     from costctl.domain.offers import Offer
+    from costctl.domain.on_gpu import OnGpu, Part
     from costctl.domain.rates import RateUse
     from costctl.domain.workload import Spent
 

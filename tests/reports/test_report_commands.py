@@ -285,10 +285,13 @@ def test_bad_values_are_explained(ledger, args, error, words):
 def test_the_report_compares_in_the_currency_that_was_asked_for(january, home):
     (home / "costctl.toml").write_text('[[rate]]\nfrom = "USD"\nto = "CNY"\nrate = "7"\ndate = 2026-01-01\n')
     found = json.loads(run("report", "--month", "2026-01", "--gpus", "L4", "--currency", "CNY", "--json").stdout)
-    (gpu,) = found["comparison"]["gpus"]
-    assert {(market["currency"], market["converted_from"]) for market in gpu["markets"]} == {("CNY", "USD")}
+    on_demand, spot = found["comparison"]["gpus"][0]["markets"]
+    assert [(market["currency"], market["converted_from"]) for market in (on_demand, spot)] == [
+        ("CNY", None),
+        ("CNY", "USD"),
+    ]
     assert [part["currency"] for part in found["comparison"]["spent"]] == ["CNY", "CNY"]
-    assert [(rate["rate"], rate["used"]) for rate in found["rates"]] == [("7", 1 + len(gpu["markets"]))]
+    assert [(rate["rate"], rate["used"]) for rate in found["rates"]] == [("7", 2)]  # a session and an offer
 
 
 def test_a_report_whose_comparison_cannot_be_made_says_why(january):
@@ -298,7 +301,7 @@ def test_a_report_whose_comparison_cannot_be_made_says_why(january):
         "There is no comparison: no price at the provider 'nobody'"
         in written(loaded, Form.MARKDOWN, Wording.of("en")).decode()
     )
-    assert "'nobody'" in json.loads(written(loaded, Form.JSON, Wording.of("en")))["comparison"]["error"]
+    assert "'nobody'" in json.loads(written(loaded, Form.JSON, Wording.of("en")))["comparison_error"]
 
 
 @pytest.mark.parametrize("option", [("--gpus", "T9"), ("--baseline", "A10G sometimes")])
