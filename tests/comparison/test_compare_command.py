@@ -218,7 +218,7 @@ def test_with_a_rate_both_currencies_become_one_and_the_rate_is_shown(ledger, tm
     assert [(part["currency"], part["cost"]) for part in found["spent"]] == [("CNY", "42.00"), ("CNY", "10.80")]
     (market,) = found["gpus"][0]["markets"]
     assert (market["price_per_hour"], market["currency"], market["converted_from"]) == ("7.00", "CNY", "USD")
-    assert (market["offer"]["per_hour"], market["offer"]["currency"]) == ("1.00", "USD")
+    assert (market["offer"]["price_per_hour"], market["offer"]["currency"]) == ("1.00", "USD")
     assert [(rate["from"], rate["rate"], rate["used"]) for rate in found["rates"]] == [("USD", "7", 2)]
     text = " ".join(run(*arguments, "--lang", "en").split())
     assert "converted from USD" in text

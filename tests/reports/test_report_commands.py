@@ -301,7 +301,7 @@ def test_a_report_whose_comparison_cannot_be_made_says_why(january):
         "There is no comparison: no price at the provider 'nobody'"
         in written(loaded, Form.MARKDOWN, Wording.of("en")).decode()
     )
-    assert "'nobody'" in json.loads(written(loaded, Form.JSON, Wording.of("en")))["comparison"]["error"]
+    assert "'nobody'" in json.loads(written(loaded, Form.JSON, Wording.of("en")))["comparison_error"]
 
 
 @pytest.mark.parametrize("option", [("--gpus", "T9"), ("--baseline", "A10G sometimes")])
