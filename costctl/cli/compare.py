@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from costctl.cli.schema import schema_option
+
 if TYPE_CHECKING:
     from costctl.domain.workload import Plan
     from costctl.wiring.comparison import Compared
@@ -38,6 +40,7 @@ _AT_LEAST_ONE = click.IntRange(min=1, max=10**9)
 @click.option("--tz", "zone_name", metavar="ZONE", help="Time zone of --like; the configured one if left out.")
 @click.option("--lang", type=click.Choice(("en", "zh")), help="Language; the environment's if left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@schema_option("comparison-1")
 def compare(*, lang: str | None, as_json: bool, **asked: Any) -> None:
     """Compare GPUs for a model before renting one, or for a month that was.
 
@@ -52,7 +55,7 @@ def compare(*, lang: str | None, as_json: bool, **asked: Any) -> None:
     words = Wording.of(lang or language_of(os.environ))
     found = _compared(**asked)
     if as_json:
-        from costctl.reports.comparison_document import comparison_json
+        from costctl.reports.comparison_json import comparison_json
 
         click.echo(comparison_json(found.comparison, found.rates), nl=False)
         return

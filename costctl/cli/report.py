@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from costctl.cli.collector import collector_paused
+from costctl.cli.schema import schema_option
 
 if TYPE_CHECKING:
     from costctl.reports.wording import Wording
@@ -24,7 +25,8 @@ Examples:
   costctl report --from 2026-01-05 --to 2026-01-18
   costctl report --month 2026-01 -o january.html  the page with charts; also .xlsx, .md, .csv, .json
   costctl report --section summary,comparison --gpus L4,A100-40GB --baseline 'A10G always-on'
-  costctl report --json | jq .totals
+  costctl report --json | jq .totals.costs
+  costctl report --schema                         what the keys of --json mean
 """
 
 
@@ -49,6 +51,7 @@ Examples:
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
 @click.option("--send", is_flag=True, help="Send it to all targets of the configuration, instead of printing it.")
 @click.option("--send-to", metavar="NAME", multiple=True, help="Send it to this target; may be given more than once.")
+@schema_option("report-1")
 @collector_paused()
 def report(
     *,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from costctl.domain.comparison import Comparison, Held, OnGpu, Part, Row
+from costctl.domain.comparison import Comparison, Held, Row
 from costctl.domain.offers import Market
+from costctl.domain.on_gpu import OnGpu, Part
 from costctl.domain.speed import Setup, speed_on
 
 if TYPE_CHECKING:

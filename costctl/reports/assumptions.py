@@ -14,7 +14,8 @@ from costctl.domain.speed import Basis, Ground, Speed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from costctl.domain.comparison import Comparison, OnGpu, Part, Row
+    from costctl.domain.comparison import Comparison, Row
+    from costctl.domain.on_gpu import OnGpu, Part
     from costctl.domain.workload import Measure, Plan
     from costctl.reports.wording import Wording
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from fractions import Fraction
 
-    from costctl.domain.comparison import Comparison, OnGpu, Row
+    from costctl.domain.comparison import Comparison, Row
+    from costctl.domain.on_gpu import OnGpu
     from costctl.domain.rates import RateUse
     from costctl.reports.outline import Cell, Chart
     from costctl.reports.wording import Wording

@@ -14,7 +14,8 @@ from costctl.reports.comparison_details import market_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from costctl.domain.comparison import Comparison, Part
+    from costctl.domain.comparison import Comparison
+    from costctl.domain.on_gpu import Part
     from costctl.reports.wording import Wording
 
 
@@ -31,10 +32,9 @@ def answers(found: Comparison, words: Wording) -> Iterator[str]:
     """Yield why GPUs are out of the question, then what is cheapest in each currency."""
     yield from _too_large(found, words)
     if all(row.price is None for row in found.rows):
-        yield words.say("No price of these GPUs is known; set one with `costctl prices set`.")
+        yield words.say("No price of these GPUs is known.")
     elif not any(row.is_possible for row in found.rows):
         yield words.say("None of these GPUs can do all of the work.")
-        return
     for currency in found.currencies:
         yield from _cheapest(found, currency, words)
         yield from _before_and_after(found, currency, words)
@@ -46,7 +46,7 @@ def _cheapest(found: Comparison, currency: str, words: Wording) -> Iterator[str]
         yield words.say("None is cheaper than what you have: {spent}.", spent=words.amount(spent, currency, 2))
     row = found.cheapest(currency)
     if row is None or row.as_run_micros is None:
-        yield _lack(found, currency, words)
+        yield from _lack(found, currency, words)
         return
     cheapest = words.say(
         "{gpu} {market}, {amount}",
@@ -64,16 +64,18 @@ def _cheapest(found: Comparison, currency: str, words: Wording) -> Iterator[str]
         yield words.say("The cheapest that nobody takes away: {gpu}, {amount}.", gpu=safer.on.gpu.name, amount=amount)
 
 
-def _lack(found: Comparison, currency: str, words: Wording) -> str:
-    """Return why there is no cheapest."""
+def _lack(found: Comparison, currency: str, words: Wording) -> Iterator[str]:
+    """Yield why there is no cheapest; that none fits is said already, of all currencies."""
     match found.lack(currency):
+        case Lack.PRICE:
+            yield words.say("No GPU that fits has a known price in {currency}.", currency=currency)
         case Lack.HOURS:
-            return words.say(
+            yield words.say(
                 "How long the work takes is not known of any GPU that fits and has a price in {currency}.",
                 currency=currency,
             )
         case Lack.TIME:
-            return words.count(
+            yield words.count(
                 "No GPU that fits and has a price in {currency} gets the work done in {period}: it needs more than one "
                 "machine.",
                 "No GPU that fits and has a price in {currency} gets the work done in {period}: it needs more than "
@@ -82,8 +84,6 @@ def _lack(found: Comparison, currency: str, words: Wording) -> str:
                 currency=currency,
                 period=words.length(found.workload.period),
             )
-        case _:
-            return words.say("No GPU that fits has a known price in {currency}.", currency=currency)
 
 
 def _too_large(found: Comparison, words: Wording) -> Iterator[str]:

@@ -35,7 +35,7 @@ def rates_object(uses: Sequence[RateUse]) -> list[dict[str, Any]]:
             "from": use.applied.pair[0],
             "to": use.applied.pair[1],
             "rate": f"{use.applied.rate.amount}",
-            "is_inverse": use.applied.is_inverse,
+            "inverse": use.applied.is_inverse,
             "dated": use.applied.rate.dated.isoformat(),
             "source": use.applied.rate.source or None,
             "used": use.count,

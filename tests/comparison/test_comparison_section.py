@@ -60,6 +60,10 @@ def test_why_nothing_is_recommended_is_said(said, load, offer):
     too_large = "T4: too little memory for Qwen/Qwen3-8B."
     assert answers(["T4"], model=LARGE) == [too_large, "None of these GPUs can do all of the work."]
     assert answers(["T4", "A10G"], model=LARGE) == [too_large, "No GPU that fits has a known price in USD."]
+    assert (
+        sum("None of these" in line for line in said([load(model=LARGE)], ["T4"], [offer(), offer(currency="CNY")]))
+        == 1
+    )
     assert answers(["T4"], prices=0)[0].startswith("No price of these GPUs is known")
     assert answers(["T4"], model="who/knows", busy=None)[0].startswith("How long the work takes is not known")
 
