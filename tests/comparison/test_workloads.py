@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from fakes.phases import columns
 
 from costctl.domain.money import parse_price
 from costctl.domain.offers import Market, Origin
@@ -38,7 +39,7 @@ def session(number=1, *, start=START, gpu="NVIDIA A10G", runs=(None, 1, 1, 1), p
         ended_at=start + 4 * HOUR,
         end_reason=None,
         price=price and parse_price(price, source="flag", dated=start),
-        phases=tuple(spans),
+        phase_columns=columns(spans),
     )
 
 
