@@ -9,23 +9,28 @@ from costctl.domain.comparison import per_year, share_less
 from costctl.domain.fit import caveats
 from costctl.reports.assumptions import assumption
 from costctl.reports.exact import money, number, seconds
+from costctl.reports.rates import rates_object
 from costctl.reports.wording import Wording
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import timedelta
 
-    from costctl.domain.comparison import Comparison, Held, OnGpu, Part, Row
+    from costctl.domain.comparison import Comparison, Held, Row
     from costctl.domain.fit import Fit
     from costctl.domain.offers import Offer
+    from costctl.domain.on_gpu import OnGpu, Part
+    from costctl.domain.rates import RateUse
     from costctl.domain.workload import Spent
 
 SCHEMA = "costctl.comparison/1"
 """As `schemas/comparison-1.json` says; it may grow by keys."""
 
 
-def comparison_json(found: Comparison) -> str:
-    """Return a comparison as a JSON object."""
-    return json.dumps(comparison_object(found), indent=2, ensure_ascii=False) + "\n"
+def comparison_json(found: Comparison, rates: Sequence[RateUse]) -> str:
+    """Return a comparison as a JSON object, with the rates of exchange that it used."""
+    whole = {**comparison_object(found), "rates": rates_object(rates)}
+    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
 def comparison_object(found: Comparison) -> dict[str, Any]:
@@ -33,6 +38,7 @@ def comparison_object(found: Comparison) -> dict[str, Any]:
     workload = found.workload
     return {
         "schema": SCHEMA,
+        "machines": workload.machines,
         "period_seconds": seconds(workload.period),
         "requests": workload.traffic.requests,
         "prompt_tokens": workload.traffic.prompt_tokens,
@@ -67,7 +73,7 @@ def _load(part: Part) -> dict[str, Any]:
         "carried_over_seconds": seconds(part.load.carried_over),
         "basis": speed.ground.basis,
         "ground": speed.ground.name.lower().replace("_", " "),
-        "assumption": assumption(part, Wording.of("en")),
+        "assumption": assumption((part,), Wording.of("en")),
         "concurrency": speed.concurrency and round(speed.concurrency, 2),
         "memory": part.fit and _memory(part.fit),
     }
@@ -93,11 +99,12 @@ def _row(row: Row, found: Comparison) -> dict[str, Any]:
         "currency": row.currency,
         "price_per_hour": money(row.price.micros_per_hour if row.price else None),
         "offer": row.offer and _offer(row.offer),
+        "converted_from": row.converted_from,
         "doubts": row.doubts,
         "as_run": _costs(row.as_run_micros if row.is_possible else None, row.period),
         "always_on": _costs(row.always_on_micros if row.is_possible else None, row.period),
         "per_million_tokens": money(row.micros_per_million_tokens if row.is_possible else None),
-        "less_than_always_on": number(share_less(row.as_run_micros, row.always_on_micros)),
+        "less_than_always_on": number(row.less_than_always_on),
         "less_than_baseline": number(found.less_than_baseline(row)),
         "overfull": row.is_overfull,
     }
@@ -115,6 +122,7 @@ def _offer(offer: Offer) -> dict[str, Any]:
         "region": offer.region,
         "gpu_count": offer.gpu_count,
         "price_per_hour": money(offer.micros_per_hour),
+        "currency": offer.currency,
         "dated": offer.since and f"{offer.since:%Y-%m-%d}",
         "source": offer.source,
     }
@@ -141,6 +149,7 @@ def _spent(part: Spent, period: timedelta) -> dict[str, Any]:
         "currency": part.currency,
         "cost": money(part.micros),
         "seconds": seconds(part.length),
+        "machines": part.machines,
         "always_on": money(always_on),
         "less_than_always_on": number(share_less(part.micros, always_on)),
     }
@@ -154,5 +163,6 @@ def _cheapest(found: Comparison, currency: str) -> dict[str, Any]:
         "market": row and row.market,
         "as_run": money(row.as_run_micros) if row else None,
         "spent": money(found.spent_micros(currency)),
+        "why_none": found.lack(currency),
         "none_is_cheaper": found.is_none_cheaper(currency),
     }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from zoneinfo import ZoneInfo
 
+    from costctl.domain.comparison import Comparison
     from costctl.ledger.values import GpuUse
     from costctl.reports.figures import (
         BatchFigure,
@@ -61,10 +62,16 @@ def report_object(report: Report, studies: Studies) -> dict[str, Any]:
         "gpus": [_gpu(use) for use in report.gpu_use],
         "forecast": forecast_object(studies.months),
         "idle_tails": tails_object(studies.windows, zone),
-        "comparison": comparison_object(studies.comparison) if studies.comparison else None,
+        **_comparison(studies.comparison),
         "hosted": hosted_object(studies.hosted),
         "rates": rates_object(studies.rates),
     }
+
+
+def _comparison(found: Comparison | str | None) -> dict[str, Any]:
+    if found is None or isinstance(found, str):
+        return {"comparison": None, "comparison_error": found}
+    return {"comparison": comparison_object(found), "comparison_error": None}
 
 
 def session_object(row: SessionFigure, zone: ZoneInfo) -> dict[str, Any]:

@@ -40,7 +40,8 @@ class Studies:
     windows: Sequence[WindowStudy] = ()
     hosted: Sequence[BreakEven] = ()
     months: Sequence[MonthToDate] = ()
-    comparison: Comparison | None = None
+    comparison: Comparison | str | None = None
+    """Or why it cannot be made."""
     rates: Sequence[RateUse] = ()
 
 

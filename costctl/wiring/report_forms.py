@@ -7,10 +7,12 @@ from enum import StrEnum
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING
 
+from costctl.domain.comparison import Comparison
 from costctl.domain.messages import Attachment, BodyFormat, Message
 from costctl.reports.monthly import NO_CHARTS, Charts, report_document
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
     from typing import TextIO
 
@@ -33,15 +35,15 @@ class Form(StrEnum):
     CSV = "csv"
 
 
-def written(loaded: Loaded, form: Form, words: Wording) -> bytes:
-    """Return the report in `form`.
+def written(loaded: Loaded, form: Form, words: Wording, only: Collection[str] = ()) -> bytes:
+    """Return the report in `form`, or `only` some of its sections in those that people read.
 
     Raises:
         MissingPieceError: the form needs an extra that is not installed.
     """
     if form is Form.TEXT:
         file = StringIO()
-        print_report(loaded, words, file)
+        print_report(loaded, words, file, only)
         return file.getvalue().encode()
     if form is Form.JSON:
         from costctl.reports.report_json import report_json
@@ -51,10 +53,10 @@ def written(loaded: Loaded, form: Form, words: Wording) -> bytes:
         from costctl.reports.report_csv import report_csv
 
         return report_csv(loaded.report).encode()
-    return _pages(document_of(loaded, form, words), form, words)
+    return _pages(document_of(loaded, form, words, only), form, words)
 
 
-def write_report(loaded: Loaded, form: Form, words: Wording, path: Path) -> None:
+def write_report(loaded: Loaded, form: Form, words: Wording, path: Path, only: Collection[str] = ()) -> None:
     """Write the report in `form` to a file.
 
     Raises:
@@ -63,15 +65,15 @@ def write_report(loaded: Loaded, form: Form, words: Wording, path: Path) -> None
     """
     from costctl.adapters.files import replace_file
 
-    replace_file(path, written(loaded, form, words))
+    replace_file(path, written(loaded, form, words, only))
 
 
-def print_report(loaded: Loaded, words: Wording, file: TextIO | None = None) -> None:
+def print_report(loaded: Loaded, words: Wording, file: TextIO | None = None, only: Collection[str] = ()) -> None:
     """Print the report to `file`, or to the terminal."""
     from costctl.reports.printing import console_for
     from costctl.reports.terminal import print_document
 
-    print_document(document_of(loaded, Form.TEXT, words), console_for(file), words)
+    print_document(document_of(loaded, Form.TEXT, words, only), console_for(file), words)
 
 
 def message_of(loaded: Loaded, words: Wording) -> Message:
@@ -89,7 +91,7 @@ def message_of(loaded: Loaded, words: Wording) -> Message:
     )
 
 
-def document_of(loaded: Loaded, form: Form, words: Wording) -> Document:
+def document_of(loaded: Loaded, form: Form, words: Wording, only: Collection[str] = ()) -> Document:
     """Return the report as it is rendered in `form`: with charts and all its sessions, or without."""
     return report_document(
         loaded.report,
@@ -98,6 +100,7 @@ def document_of(loaded: Loaded, form: Form, words: Wording) -> Document:
         limit=None if form is Form.XLSX else SESSIONS_SHOWN,
         charts=_charts(loaded, words) if form in {Form.HTML, Form.MARKDOWN} and loaded.report.rows else NO_CHARTS,
         newest=loaded.newest,
+        only=only,
     )
 
 
@@ -108,7 +111,7 @@ def _charts(loaded: Loaded, words: Wording) -> Charts:
     comparison = loaded.studies.comparison
     return Charts(
         of_days=tuple(period_charts(loaded.report, words)),
-        of_gpus=tuple(comparison_charts(comparison, words)) if comparison else (),
+        of_gpus=tuple(comparison_charts(comparison, words)) if isinstance(comparison, Comparison) else (),
     )
 
 

@@ -156,7 +156,9 @@ def test_a_model_that_is_not_known_still_has_prices_and_hours(run, compared):
     (gpu,) = compared(*arguments)["gpus"]
     assert (gpu["fit"], gpu["basis"], gpu["as_run_seconds"]) == ("unknown", "unchanged", 36_000)
     assert gpu["markets"][0]["as_run"]["cost"] is not None
-    assert "who/knows is not known here" in " ".join(run(*arguments, "--lang", "en").split())
+    assert "Not known here, so neither is whether it fits: who/knows." in " ".join(
+        run(*arguments, "--lang", "en").split()
+    )
 
 
 def test_a_month_that_was_is_compared_with_what_it_cost(ledger, run, compared):
@@ -205,6 +207,25 @@ def test_sessions_of_two_currencies_are_not_added(ledger, compared):
     found = compared("--like", "2026-01")
     assert [(part["currency"], part["cost"]) for part in found["spent"]] == [("USD", "6.00"), ("CNY", "10.80")]
     assert [part["spent"] for part in found["cheapest"]] == [None, None]
+
+
+def test_with_a_rate_both_currencies_become_one_and_the_rate_is_shown(ledger, tmp_path, run, compared):
+    (tmp_path / "costctl.toml").write_text('[[rate]]\nfrom = "USD"\nto = "CNY"\nrate = "7"\ndate = 2026-01-01\n')
+    record(ledger, JANUARY, gpu="NVIDIA A10G", price="1 USD/h")
+    record(ledger, JANUARY + 24 * HOUR, gpu="Tesla T4", price="1.8 CNY/h")
+    arguments = ("--like", "2026-01", "--gpus", "A10G", "--market", "on-demand", "--currency", "CNY")
+    found = compared(*arguments)
+    assert [(part["currency"], part["cost"]) for part in found["spent"]] == [("CNY", "42.00"), ("CNY", "10.80")]
+    (market,) = found["gpus"][0]["markets"]
+    assert (market["price_per_hour"], market["currency"], market["converted_from"]) == ("7.00", "CNY", "USD")
+    assert (market["offer"]["price_per_hour"], market["offer"]["currency"]) == ("1.00", "USD")
+    assert [(rate["from"], rate["rate"], rate["used"]) for rate in found["rates"]] == [("USD", "7", 2)]
+    text = " ".join(run(*arguments, "--lang", "en").split())
+    assert "converted from USD" in text
+    assert "1 USD = 7 CNY" in text
+    planned = ("--hours-per-week", "8", "--gpus", "A10G", "--market", "on-demand", "--baseline", "A10G at 1 USD/h")
+    assert compared(*planned, "--currency", "CNY")["baseline"]["cost"] == "1176.00"
+    assert compared(*planned)["rates"] == []
 
 
 def test_real_use_of_another_gpu_makes_it_measured(ledger, compared):
