@@ -94,6 +94,7 @@ def report(
     loaded = load_report(period, now=now, wish=wish)
     if notifier:
         notifier.send(message_of(loaded, words))
+        click.echo(f"sent: {period.label}", err=True)
     if output or not notifier:
         _write(loaded, asked_form, words, output, only)
 

@@ -165,7 +165,8 @@ def _baseline(found: Comparison, words: Wording) -> Iterator[Table]:
 
 def _rented(row: Row, words: Wording, *, always_on: bool) -> str:
     use = words.say("always on") if always_on else words.say("as run")
-    return f"{row.on.gpu.name} {market_text(row.market, words)} {use}"
+    several = f"{words.number(row.machines)}x " if always_on and row.machines > 1 else ""
+    return f"{several}{row.on.gpu.name} {market_text(row.market, words)} {use}"
 
 
 def _in_period_and_year(row: Row, micros: int | None) -> tuple[Cell, ...]:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from costctl.domain.baseline import parse_baseline
 from costctl.domain.offers import Market
 from costctl.domain.roofline import Traffic
 from costctl.reports.comparison import comparison_section
@@ -41,6 +42,13 @@ def rows(compared):
 def test_how_many_machines_are_compared_is_said(said, load, offer):
     assert "on one of each GPU within 7d" in said([load()], ["T4"], [offer()])[0]
     assert "with 3 always on, as many as were up at once" in said([load()], ["T4"], [offer()], machines=3)[0]
+
+
+def test_a_baseline_that_is_always_on_is_as_many_machines_and_says_so(rows, load, offer, gpus, now):
+    baseline = parse_baseline("A10G always-on", models=gpus, now=now)
+    held, row = rows("baseline", [load()], ["A10G"], [offer(gpu="A10G")], machines=3, baseline=baseline)
+    assert (held[0], held[2].micros) == ("baseline: 3x A10G on-demand always on", 3 * 168 * 500_000)
+    assert row[0] == "A10G on-demand as run"
 
 
 def test_saved_is_left_out_where_the_work_does_not_get_done(rows, said, load, offer):

@@ -94,14 +94,16 @@ GOLDEN = {
 def alone(home: Path, ledger_url: str, configuration: Path | None = None) -> Iterator[None]:
     """Let costctl see nothing of this machine but `ledger_url` and `configuration`, while the context lasts."""
     before, folder = dict(os.environ), Path.cwd()
-    os.environ.clear()
-    os.environ |= {
+    python = {name: value for name, value in before.items() if name.startswith(("PATH", "PYTHON", "COVERAGE"))}
+    own = {
         "COSTCTL_HOME": f"{home}",
         "COSTCTL_LEDGER": ledger_url,
         "HF_HOME": f"{home}",
         "HOME": f"{home}",
         "TZ": "UTC",
     }
+    os.environ.clear()
+    os.environ |= python | own
     if configuration:
         os.environ["COSTCTL_CONFIG"] = f"{configuration}"
     os.chdir(home)

@@ -2,13 +2,16 @@
 
 import json
 from copy import deepcopy
+from decimal import Decimal
 
 import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
 from costctl.cli.root import cli
+from costctl.domain.rates import AppliedRate, Rate, RateUse
 from costctl.reports.periods import read_period
+from costctl.reports.rates import rates_object
 from costctl.reports.report_json import report_object
 from costctl.reports.schemas import schema
 from costctl.resources import folder
@@ -68,6 +71,13 @@ def test_a_month_that_runs_and_an_empty_one_are_as_the_schema_says(home, validat
     empty = report(month="2026-09")
     assert (empty["sessions"], empty["comparison"]) == ([], None)
     validator.validate(empty)
+
+
+def test_a_small_rate_is_plain_decimal_text(validator, january):
+    rate = Rate(base="VND", quote="KWD", amount=Decimal("0.0000001"), dated=golden.NOW.date())
+    (found,) = rates_object([RateUse(applied=AppliedRate(rate=rate), count=1)])
+    assert found["rate"] == "0.0000001"
+    validator.validate(january | {"rates": [found]})
 
 
 def test_a_plan_is_as_the_schema_says(home):
