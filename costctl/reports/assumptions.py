@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def assumptions(found: Comparison, words: Wording) -> Iterator[str]:
     """Yield what the hours rest on: GPU by GPU, then what all have in common. Where work does not fit, it has none."""
     possible = [on for on in found.gpus if on.verdict is not Verdict.TOO_LARGE]
-    yield from _by_gpu((on.gpu.name, text) for on in possible for text in _grounds(on, words))
+    yield from _by_gpu(((on.gpu.name, text) for on in possible for text in _grounds(on, words)), words)
     if any(part.speed.ground.basis is Basis.ESTIMATED for on in possible for part in on.parts):
         yield _roofline(words)
     if found.workload.plan is not None:
@@ -43,7 +43,7 @@ def assumptions(found: Comparison, words: Wording) -> Iterator[str]:
 def assumption(parts: Sequence[Part], words: Wording) -> str:
     """Return in words what the hours of loads on a GPU rest on, which have the same ground and measure."""
     speed = parts[0].speed
-    models = ", ".join(dict.fromkeys(_model(part, words) for part in parts))
+    models = words.listed(dict.fromkeys(_model(part, words) for part in parts))
     match speed.ground:
         case Ground.OWN:
             return words.say("measured: {models} ran on it.", models=models)
@@ -72,19 +72,19 @@ def remarks(found: Comparison, words: Wording) -> Iterator[str]:
         yield words.say(
             "Not known here, so neither is whether it fits: {models}. Name the folder of the model's files instead. "
             "Its speed can be measured with `vllm bench serve` and imported with `costctl benchmarks import`.",
-            models=", ".join(unknown),
+            models=words.listed(unknown),
         )
     possible = [on for on in found.gpus if on.verdict is not Verdict.TOO_LARGE]
-    yield from _by_gpu((on.gpu.name, text) for on in possible for text in _needs(on, words))
-    yield from _by_gpu((row.on.gpu.name, text) for row in found.rows for text in _row_remarks(row, words))
+    yield from _by_gpu(((on.gpu.name, text) for on in possible for text in _needs(on, words)), words)
+    yield from _by_gpu(((row.on.gpu.name, text) for row in found.rows for text in _row_remarks(row, words)), words)
 
 
-def _by_gpu(said: Iterable[tuple[str, str]]) -> Iterator[str]:
+def _by_gpu(said: Iterable[tuple[str, str]], words: Wording) -> Iterator[str]:
     """Yield each text once, after the names of the GPUs of which it is said."""
     gpus_by_text: defaultdict[str, list[str]] = defaultdict(list)
     for gpu, text in dict.fromkeys(said):
         gpus_by_text[text].append(gpu)
-    yield from (f"{', '.join(gpus)}: {text}" for text, gpus in gpus_by_text.items())
+    yield from (words.say("{gpus}: {text}", gpus=words.listed(gpus), text=text) for text, gpus in gpus_by_text.items())
 
 
 def _grounds(on: OnGpu, words: Wording) -> Iterator[str]:
@@ -104,7 +104,7 @@ def _needs(on: OnGpu, words: Wording) -> Iterator[str]:
     known = dict.fromkeys(one for model in models.values() or (None,) for one in caveats(on.gpu, model))
     said += [_caveat(caveat, words) for caveat in known]
     if said:
-        yield " ".join(said)
+        yield words.together(said)
 
 
 def _row_remarks(row: Row, words: Wording) -> Iterator[str]:
@@ -168,8 +168,8 @@ def _at_once_each(parts: Sequence[Part], words: Wording) -> str:
     models: defaultdict[str, list[str]] = defaultdict(list)
     for model, found in numbers.items():
         models[_range(found, words)].append(model)
-    return ", ".join(
-        words.say("{models} ({number} at once)", models=", ".join(names), number=number)
+    return words.listed(
+        words.say("{models} ({number} at once)", models=words.listed(names), number=number)
         for number, names in models.items()
     )
 

@@ -94,9 +94,9 @@ def _too_large(found: Comparison, words: Wording) -> Iterator[str]:
         for part in on.parts:
             models[_problem(part)].append(part.load.model or "")
         for problem, names in models.items():
-            gpus[problem, ", ".join(dict.fromkeys(names))].append(on.gpu.name)
+            gpus[problem, words.listed(dict.fromkeys(names))].append(on.gpu.name)
     for (problem, names_of_models), names_of_gpus in gpus.items():
-        yield from _said(problem, {"gpus": ", ".join(names_of_gpus), "models": names_of_models}, words)
+        yield from _said(problem, {"gpus": words.listed(names_of_gpus), "models": names_of_models}, words)
 
 
 def _problem(part: Part) -> _Problem:

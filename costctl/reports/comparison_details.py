@@ -98,9 +98,10 @@ def _doubts(row: Row, words: Wording) -> str:
     known = {
         "old": words.say("old"),
         "age unknown": words.say("age unknown"),
+        "not yet valid": words.say("not yet valid"),
         "spot as dear as on-demand": words.say("spot as dear as on-demand"),
     }
     said = [known.get(doubt, doubt) for doubt in row.doubts]
     if row.converted_from:
         said.append(words.say("converted from {currency}", currency=row.converted_from))
-    return ", ".join(said)
+    return words.listed(said)

@@ -144,7 +144,7 @@ def _notes(found: Sequence[BreakEven], words: Wording) -> Iterator[str]:
         yield words.say(
             "Hosted prices: {sources}; without discounts for cached prompts or batches, and as old as their source "
             "where their date is unknown.",
-            sources=", ".join(sources),
+            sources=words.listed(sources),
         )
 
 

@@ -10,6 +10,7 @@ from costctl.reports.breakdowns import batches_section, days_section, ends_secti
 from costctl.reports.comparison import comparison_section, no_comparison_section
 from costctl.reports.forecast import forecast_section
 from costctl.reports.hosted import hosted_section
+from costctl.reports.names import period_name
 from costctl.reports.outline import Amount, Column, Document, Prose, Section, Table
 from costctl.reports.rates import rates_section
 from costctl.reports.session_table import sessions_section
@@ -79,7 +80,7 @@ def report_document(
     period = report.period
     sections = _sections(report, studies, words, limit, charts) if report.rows else _empty(report, words, newest)
     return Document(
-        title=words.say("GPU cost, {period}", period=period.label),
+        title=words.say("GPU cost, {period}", period=period_name(period, words)),
         subtitle=words.say("times in {zone}", zone=period.zone),
         sections=tuple(section for section in sections if section is not None and (not only or section.key in only)),
         zone=period.zone,
@@ -118,7 +119,7 @@ def standing_section(report: Report, words: Wording) -> Section | None:
     rows = tuple(
         (
             figure.charge.name,
-            Amount(micros=figure.charge.micros_per_month, currency=figure.charge.currency, per="month"),
+            Amount(micros=figure.charge.micros_per_month, currency=figure.charge.currency, per=words.say("month")),
             _when(figure.charge.when, words),
             Amount(micros=figure.cost_micros, currency=figure.charge.currency),
         )
@@ -143,7 +144,7 @@ def _when(when: When, words: Wording) -> str:
 
 
 def _empty(report: Report, words: Wording, newest: datetime | None) -> Iterator[Section | None]:
-    lines = [Prose(words.say("No session lies in {period}.", period=report.period.label))]
+    lines = [Prose(words.say("No session lies in {period}.", period=period_name(report.period, words)))]
     if newest is not None:
         day = words.moment(newest, report.period.zone, "day")
         lines.append(Prose(words.say("The newest session began on {day}.", day=day)))
