@@ -6,24 +6,24 @@ A report reads tens of thousands of phases: what is done to each row here is mos
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import groupby
-from operator import itemgetter
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Select, select, type_coerce
 
+from costctl.domain.instants import microseconds_of
 from costctl.domain.money import Price
-from costctl.domain.sessions import EndReason, Instance, Phase, PhaseSpan, Session
-from costctl.ledger.schema import INSTANCES, PHASES, SESSIONS, instant_of
+from costctl.domain.sessions import EndReason, Instance, Phase, PhaseColumns, Session
+from costctl.ledger.schema import INSTANCES, PHASES, SESSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
 
-    # The session, the start of a phase in microseconds, the phase and its engine run.
-    Start = tuple[int, int, str, int | None]
+    # Of the phases of a session the starts, in microseconds, what they were, and their engine runs.
+    Starts = tuple[tuple[int, ...], tuple[Phase, ...], tuple[int | None, ...]]
 
 _INSTANCE = ("machine", "provider", "instance_type", "region", "market", "gpu", "gpu_count")
 _PRICE = (SESSIONS.c.price_micros_per_hour, SESSIONS.c.currency, SESSIONS.c.price_source, SESSIONS.c.price_dated)
@@ -47,19 +47,27 @@ def sessions_query() -> Select[Any]:
 def read_sessions(connection: Connection, query: Select[Any]) -> list[Session]:
     """Return the sessions that `query` finds, in its order, with their phases."""
     starts = _starts(connection, query.with_only_columns(SESSIONS.c.id))
-    return [_session(row, starts.get(row[0], ())) for row in connection.execute(query).all()]
+    return [_session(row, starts.get(row[0])) for row in connection.execute(query).all()]
 
 
-def _starts(connection: Connection, session_ids: Select[Any]) -> Mapping[int, Iterable[Start]]:
-    # As the integer that is stored: of a phase only its start becomes an instant, and only once.
+def _starts(connection: Connection, session_ids: Select[Any]) -> Mapping[int, Starts]:
+    # As the integer that is stored: of most phases no start ever becomes an instant.
     started_at = type_coerce(PHASES.c.started_at, BigInteger)
     query = select(PHASES.c.session_id, started_at, PHASES.c.phase, PHASES.c.run)
     query = query.where(PHASES.c.session_id.in_(session_ids)).order_by(PHASES.c.session_id, PHASES.c.started_at)
     rows = connection.execute(query).all()
-    return {session_id: tuple(starts) for session_id, starts in groupby(rows, itemgetter(0))}
+    if not rows:
+        return {}
+    ids, starts, names, runs = zip(*rows, strict=True)
+    phases = tuple(map(_PHASES.__getitem__, names))
+    firsts = [place for place, session_id in enumerate(ids) if not place or session_id != ids[place - 1]]
+    return {
+        ids[first]: (starts[first:following], phases[first:following], runs[first:following])
+        for first, following in pairwise([*firsts, len(ids)])
+    }
 
 
-def _session(row: Sequence[Any], starts: Iterable[Start]) -> Session:
+def _session(row: Sequence[Any], starts: Starts | None) -> Session:
     session_id, started_at, heartbeat_at, ended_at, end_reason, rule_name, *rest = row
     return Session(
         id=session_id,
@@ -70,7 +78,7 @@ def _session(row: Sequence[Any], starts: Iterable[Start]) -> Session:
         end_reason=EndReason(end_reason) if end_reason else None,
         price=_price(*rest[: len(_PRICE)]),
         rule_name=rule_name,
-        phases=_spans(starts, ended_at or heartbeat_at),
+        phase_columns=_columns(starts, ended_at or heartbeat_at),
     )
 
 
@@ -88,9 +96,8 @@ def _price(
     return Price(micros_per_hour=micros_per_hour, currency=currency, source=source, dated=dated)
 
 
-def _spans(starts: Iterable[Start], known_until: datetime) -> tuple[PhaseSpan, ...]:
-    if not starts:
-        return ()
-    _, instants, phases, runs = zip(*starts, strict=True)
-    edges = [*map(instant_of, instants), known_until]
-    return tuple(map(PhaseSpan, map(_PHASES.__getitem__, phases), edges, edges[1:], runs))
+def _columns(starts: Starts | None, known_until: datetime) -> PhaseColumns:
+    if starts is None:
+        return PhaseColumns()
+    instants, phases, runs = starts
+    return PhaseColumns((*instants, microseconds_of(known_until)), phases, runs)

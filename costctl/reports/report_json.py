@@ -101,7 +101,7 @@ def session_object(row: SessionFigure, zone: ZoneInfo) -> dict[str, Any]:
 
 
 def _phase(figure: PhaseFigure) -> dict[str, Any]:
-    return {"seconds": seconds(figure.length), "cost": money(figure.cost_micros)}
+    return {"seconds": figure.seconds, "cost": money(figure.cost_micros)}
 
 
 def _period(report: Report) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from costctl.reports.exact import instant, json_text, money, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from costctl.domain.sessions import Costing, PhaseSpan, Session
+    from costctl.domain.sessions import PhaseSpan, Session
 
 
 def sessions_json(sessions: Iterable[Session]) -> str:
@@ -18,7 +19,7 @@ def sessions_json(sessions: Iterable[Session]) -> str:
 
 
 def _session(session: Session) -> dict[str, Any]:
-    cost, price = session.costing(), session.price
+    price = session.price
     return {
         "id": session.id,
         "machine": session.instance.machine,
@@ -33,18 +34,25 @@ def _session(session: Session) -> dict[str, Any]:
         "price_per_hour": money(price.micros_per_hour) if price else None,
         "currency": price.currency if price else None,
         "price_source": price.source if price else None,
-        "cost": money(cost(None, None)),
+        "cost": money(session.cost()),
         "billing_rule": session.rule.name if session.rule else None,
-        "phases": [_span(cost, span) for span in session.phases],
+        "phases": list(map(_span, session.phases, _phase_costs(session))),
     }
 
 
-def _span(cost: Costing, span: PhaseSpan) -> dict[str, Any]:
+def _phase_costs(session: Session) -> Sequence[int | None]:
+    costing = session.costing()
+    if costing is None:
+        return [None] * len(session.phase_columns.phases)
+    return [after - before for before, after in pairwise(costing(session.phase_columns.edges))]
+
+
+def _span(span: PhaseSpan, cost_micros: int | None) -> dict[str, Any]:
     return {
         "phase": span.phase,
         "started_at": instant(span.started_at),
         "ended_at": instant(span.ended_at),
         "seconds": seconds(span.length),
-        "cost": money(cost(span.started_at, span.ended_at)),
+        "cost": money(cost_micros),
         "run": span.run,
     }

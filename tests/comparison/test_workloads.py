@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from fakes.phases import columns
 
 from costctl.domain.money import parse_price
 from costctl.domain.offers import Market, Origin
@@ -38,7 +39,7 @@ def session(number=1, *, start=START, gpu="NVIDIA A10G", runs=(None, 1, 1, 1), p
         ended_at=start + 4 * HOUR,
         end_reason=None,
         price=price and parse_price(price, source="flag", dated=start),
-        phases=tuple(spans),
+        phase_columns=columns(spans),
     )
 
 
@@ -136,7 +137,7 @@ def test_what_is_paid_becomes_an_own_price(gpus):
 def test_a_load_knows_the_last_day_on_which_it_was_at_work(loads):
     """The second session works after midnight, the third never does."""
     idle = session(3, start=START + 9 * HOUR, gpu="Tesla T4", runs=(None, 1, None, 1))
-    idle = replace(idle, phases=idle.phases[:2])
+    idle = replace(idle, phase_columns=columns(idle.phases[:2]))
     sessions = [session(1, start=START - HOUR), session(2, start=START + 4 * HOUR), idle]
     found = loads(Facts(sessions=sessions, runs=[run(number) for number in (1, 2, 3)]))
     assert [(load.gpu, load.last_day) for load in found] == [("A10G", date(2026, 2, 1)), ("T4", None)]

@@ -5,6 +5,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
+from fakes.phases import columns
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -250,7 +251,7 @@ def test_a_sessions_phases_sum_to_its_bill(price, start, microseconds, rule):
         ended_at=edges[-1],
         end_reason=None,
         price=price,
-        phases=spans,
+        phase_columns=columns(spans),
         rule=rule,
     )
     assert sum(session.cost(span.started_at, span.ended_at) for span in spans) == session.cost()

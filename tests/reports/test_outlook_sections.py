@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from costctl.domain.forecast import MonthToDate
 from costctl.domain.hosted import HostedPrice, HostedPrices, ModelUse, break_even
+from costctl.domain.instants import microseconds_of
 from costctl.domain.money import Price
 from costctl.domain.windows import GapEnd, IdleGap, window_studies
 from costctl.reports.cells import formatted
@@ -119,7 +120,7 @@ def studies(*gaps, start=2 * MINUTE, currency="CNY"):
     price = Price(micros_per_hour=1_800_000, currency=currency, source="a test", dated=BEGIN)
     return window_studies(
         [
-            IdleGap(session_id=number, started_at=BEGIN, length=minutes * MINUTE, price=price, end=end)
+            IdleGap(number, microseconds_of(BEGIN), minutes * 60_000_000, price, end)
             for number, (minutes, end) in enumerate(gaps, 1)
         ],
         start=start,
