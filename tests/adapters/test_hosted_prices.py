@@ -84,7 +84,7 @@ def test_the_table_that_ships_is_whole():
 
 
 def test_what_the_table_has_of_the_library_is_what_the_library_says(tmp_path):
-    release, day = re.search(rf"{LIBRARY} (\S+) of (\S+),", TABLE.read_text(encoding="utf-8")).groups()
+    release, day = re.search(rf"{LIBRARY} (\S+) \((\S+)\),", TABLE.read_text(encoding="utf-8")).groups()
     try:
         installed = version(LIBRARY)
     except PackageNotFoundError:
