@@ -11,6 +11,7 @@ from costctl.cli.collector import collector_paused
 from costctl.cli.schema import schema_option
 
 if TYPE_CHECKING:
+    from costctl.ports import Notifier
     from costctl.reports.wording import Wording
     from costctl.wiring.report_forms import Form
     from costctl.wiring.reports import Loaded
@@ -81,7 +82,6 @@ def report(
     from costctl.reports.wording import Wording, language_of
     from costctl.wiring import load_zone
     from costctl.wiring.comparison import Wish, listed_gpus
-    from costctl.wiring.notifications import load_notifier
     from costctl.wiring.report_forms import Form, message_of
     from costctl.wiring.reports import load_report
 
@@ -89,7 +89,7 @@ def report(
     period = read_period(**asked, now=now, zone=load_zone(zone_name))
     words = Wording.of(lang or language_of(os.environ))
     asked_form, only = Form(form or _form_of(output)), _sections(sections)
-    notifier = load_notifier(send_to) if send or send_to else None
+    notifier = _notifier(send_to) if send or send_to else None
     wish = Wish(gpus=listed_gpus(gpus), baseline=baseline, currency=read_currency(currency) if currency else None)
     loaded = load_report(period, now=now, wish=wish)
     if notifier:
@@ -97,6 +97,12 @@ def report(
         click.echo(f"sent: {period.label}", err=True)
     if output or not notifier:
         _write(loaded, asked_form, words, output, only)
+
+
+def _notifier(names: tuple[str, ...]) -> Notifier:
+    from costctl.wiring.notifications import load_notifier
+
+    return load_notifier(names)
 
 
 def _form_of(output: Path | None) -> str:

@@ -2,8 +2,8 @@
 
 A micro-unit is a millionth of the currency's unit. Cost accrues from a session's start; the cost of any stretch inside
 it is the difference of two accrued amounts, so stretches that partition a session always sum to the session exactly.
-Amounts are kept as exact fractions until `_halves_to_even`, the only place where a fraction becomes micro-units (but
-for amounts that a rule rounds up, in `_rounded`).
+Amounts are kept as exact fractions until `_halves_to_even` (or `_rounded`, where a rule rounds up): only there does a
+fraction become micro-units.
 """
 
 from __future__ import annotations

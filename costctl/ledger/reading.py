@@ -9,16 +9,15 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Select, select, type_coerce
+from sqlalchemy import Select, select
 
-from costctl.domain.instants import microseconds_of
+from costctl.domain.instants import instant_of
 from costctl.domain.money import Price
 from costctl.domain.sessions import EndReason, Instance, Phase, PhaseColumns, Session
-from costctl.ledger.schema import INSTANCES, PHASES, SESSIONS
+from costctl.ledger.schema import INSTANCES, PHASES, SESSIONS, stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from sqlalchemy import Connection
 
@@ -26,16 +25,23 @@ if TYPE_CHECKING:
     Starts = tuple[tuple[int, ...], tuple[Phase, ...], tuple[int | None, ...]]
 
 _INSTANCE = ("machine", "provider", "instance_type", "region", "market", "gpu", "gpu_count")
-_PRICE = (SESSIONS.c.price_micros_per_hour, SESSIONS.c.currency, SESSIONS.c.price_source, SESSIONS.c.price_dated)
+_PRICE = (
+    SESSIONS.c.price_micros_per_hour,
+    SESSIONS.c.currency,
+    SESSIONS.c.price_source,
+    stored(SESSIONS.c.price_dated),
+)
 _SESSION = (
     SESSIONS.c.id,
-    SESSIONS.c.started_at,
-    SESSIONS.c.heartbeat_at,
-    SESSIONS.c.ended_at,
+    stored(SESSIONS.c.started_at),
+    stored(SESSIONS.c.heartbeat_at),
+    stored(SESSIONS.c.ended_at),
     SESSIONS.c.end_reason,
     SESSIONS.c.billing_rule,
 )
+# Enum's own look-up is written in Python.
 _PHASES = {phase.value: phase for phase in Phase}
+_REASONS = {reason.value: reason for reason in EndReason}
 
 
 def sessions_query() -> Select[Any]:
@@ -51,9 +57,7 @@ def read_sessions(connection: Connection, query: Select[Any]) -> list[Session]:
 
 
 def _starts(connection: Connection, session_ids: Select[Any]) -> Mapping[int, Starts]:
-    # As the integer that is stored: of most phases no start ever becomes an instant.
-    started_at = type_coerce(PHASES.c.started_at, BigInteger)
-    query = select(PHASES.c.session_id, started_at, PHASES.c.phase, PHASES.c.run)
+    query = select(PHASES.c.session_id, stored(PHASES.c.started_at), PHASES.c.phase, PHASES.c.run)
     query = query.where(PHASES.c.session_id.in_(session_ids)).order_by(PHASES.c.session_id, PHASES.c.started_at)
     rows = connection.execute(query).all()
     if not rows:
@@ -68,17 +72,18 @@ def _starts(connection: Connection, session_ids: Select[Any]) -> Mapping[int, St
 
 
 def _session(row: Sequence[Any], starts: Starts | None) -> Session:
-    session_id, started_at, heartbeat_at, ended_at, end_reason, rule_name, *rest = row
+    session_id, started_us, heartbeat_us, ended_us, end_reason, rule_name, *rest = row
+    heartbeat_at = instant_of(heartbeat_us)
     return Session(
         id=session_id,
         instance=_instance(*rest[len(_PRICE) :]),
-        started_at=started_at,
+        started_at=instant_of(started_us),
         heartbeat_at=heartbeat_at,
-        ended_at=ended_at,
-        end_reason=EndReason(end_reason) if end_reason else None,
+        ended_at=None if ended_us is None else heartbeat_at if ended_us == heartbeat_us else instant_of(ended_us),
+        end_reason=_REASONS[end_reason] if end_reason else None,
         price=_price(*rest[: len(_PRICE)]),
         rule_name=rule_name,
-        phase_columns=_columns(starts, ended_at or heartbeat_at),
+        phase_columns=_columns(starts, heartbeat_us if ended_us is None else ended_us),
     )
 
 
@@ -88,16 +93,14 @@ def _instance(*facts: Any) -> Instance:
 
 
 @lru_cache(maxsize=1024)
-def _price(
-    micros_per_hour: int | None, currency: str | None, source: str | None, dated: datetime | None
-) -> Price | None:
+def _price(micros_per_hour: int | None, currency: str | None, source: str | None, dated: int | None) -> Price | None:
     if micros_per_hour is None or currency is None or source is None or dated is None:
         return None
-    return Price(micros_per_hour=micros_per_hour, currency=currency, source=source, dated=dated)
+    return Price(micros_per_hour=micros_per_hour, currency=currency, source=source, dated=instant_of(dated))
 
 
-def _columns(starts: Starts | None, known_until: datetime) -> PhaseColumns:
+def _columns(starts: Starts | None, known_until: int) -> PhaseColumns:
     if starts is None:
         return PhaseColumns()
     instants, phases, runs = starts
-    return PhaseColumns((*instants, microseconds_of(known_until)), phases, runs)
+    return PhaseColumns((*instants, known_until), phases, runs)

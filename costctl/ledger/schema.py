@@ -18,6 +18,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Dialect,
     ForeignKey,
     Index,
@@ -26,6 +27,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    type_coerce,
 )
 
 from costctl.domain.instants import instant_of, microseconds_of
@@ -55,6 +57,11 @@ class Instant(TypeDecorator[datetime]):
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Return the instant in UTC."""
         return None if value is None else instant_of(value)
+
+
+def stored(column: Column[datetime]) -> ColumnElement[int]:
+    """Return a column of instants as the integers that are stored: most in a report never need to be more."""
+    return type_coerce(column, BigInteger)
 
 
 class Json(TypeDecorator[Any]):

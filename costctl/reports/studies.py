@@ -57,13 +57,7 @@ def idle_gaps(
         edges, phases, _ = session.phase_columns.between(begin, end)
         for phase, following, started, ended in zip(phases, (*phases[1:], None), edges, edges[1:], strict=False):
             if phase is Phase.IDLE:
-                yield IdleGap(
-                    session_id=session.id,
-                    started_us=started,
-                    length_us=ended - started,
-                    price=price,
-                    end=_gap_end(session, following, period),
-                )
+                yield IdleGap(session.id, started, ended - started, price, _gap_end(session, following, period))
 
 
 def usual_start(report: Report) -> timedelta | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from operator import sub
 from typing import TYPE_CHECKING
@@ -154,7 +155,8 @@ class _Counting:
         self, session: Session, currency: str | None, costing: Costing, batches: Sequence[Batch]
     ) -> defaultdict[Phase, _Tally]:
         """Count all pieces of a session in, and return its phases."""
-        alike, phases = self._alike[session.instance, currency], defaultdict[Phase, _Tally](_Tally)
+        alike = self._alike[session.instance, currency]
+        phases: defaultdict[Phase, _Tally] = defaultdict(_Tally)
         engine_of = self._engines[session.id].get
         known = session.phase_columns.between(self._begin, self._end)
         for day, in_batch, columns in self._cuts(known, batches):
@@ -183,13 +185,13 @@ class _Counting:
         if not known.phases:
             return
         first, last = known.edges[0], known.edges[-1]
-        cuts = self._days.starts_between(first, last)
-        if not cuts and not batches:
+        days = self._days.starts_between(first, last)
+        if not days and not batches:  # most
             yield self._days.of(first), False, known
             return
         worked = [(microseconds_of(begin), microseconds_of(end)) for begin, end in map(_edges, batches)]
-        cuts |= {edge for edges in worked for edge in edges if first < edge < last}
-        for begin, end in pairwise(sorted({first, *cuts, last})):
+        cuts = {edge for edges in worked for edge in edges if first < edge < last}
+        for begin, end in pairwise(sorted({first, *days, *cuts, last})):
             in_batch = any(start <= begin and end <= stop for start, stop in worked)
             yield self._days.of(begin), in_batch, known.between(begin, end)
 
@@ -221,8 +223,8 @@ class _Days:
     def of(self, instant: int) -> Day:
         return self._days[max(bisect_right(self._starts, instant) - 1, 0)]
 
-    def starts_between(self, first: int, last: int) -> set[int]:
-        return set(self._starts[bisect_right(self._starts, first) : bisect_left(self._starts, last)])
+    def starts_between(self, first: int, last: int) -> Sequence[int]:
+        return self._starts[bisect_right(self._starts, first) : bisect_left(self._starts, last)]
 
 
 def _edges(batch: Batch) -> tuple[datetime, datetime]:
@@ -232,7 +234,7 @@ def _edges(batch: Batch) -> tuple[datetime, datetime]:
 
 def _tallies(columns: PhaseColumns, costing: Costing) -> Mapping[tuple[Phase, int | None], _Tally]:
     """Return what each phase and engine run came to."""
-    tallies = defaultdict[tuple[Phase, int | None], _Tally](_Tally)
+    tallies: defaultdict[tuple[Phase, int | None], _Tally] = defaultdict(_Tally)
     edges, paid = columns.edges, costing(columns.edges)
     lengths, costs = map(sub, edges[1:], edges), map(sub, paid[1:], paid)
     for kind, length, micros in zip(zip(columns.phases, columns.runs, strict=True), lengths, costs, strict=True):
@@ -281,11 +283,12 @@ def _clock_hours(period: Period, until: datetime) -> Mapping[WeekHour, timedelta
 
 def _usage(hours: Iterable[UsageHour], period: Period, rows: Mapping[int, SessionFigure]) -> tuple[Usage, ...]:
     days = _Days(period)
+    day_of = cache(lambda hour_at: days.of(microseconds_of(hour_at)).date)
     counts: defaultdict[tuple[date, str, Instance, str | None], list[int]] = defaultdict(lambda: [0, 0, 0])
     for hour in hours:
         row = rows.get(hour.session_id)
         if row is not None:
-            found = counts[(days.of(microseconds_of(hour.hour_at)).date, hour.model, row.instance, row.currency)]
+            found = counts[(day_of(hour.hour_at), hour.model, row.instance, row.currency)]
             found[0] += hour.requests
             found[1] += hour.prompt_tokens
             found[2] += hour.generation_tokens

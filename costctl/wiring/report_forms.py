@@ -8,7 +8,6 @@ from io import BytesIO, StringIO
 from typing import TYPE_CHECKING
 
 from costctl.domain.comparison import Comparison
-from costctl.domain.messages import Attachment, BodyFormat, Message
 from costctl.reports.monthly import NO_CHARTS, Charts, report_document
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
+    from costctl.domain.messages import Message
     from costctl.reports.outline import Document
     from costctl.reports.wording import Wording
     from costctl.wiring.reports import Loaded
@@ -79,6 +79,7 @@ def print_report(loaded: Loaded, words: Wording, file: TextIO | None = None, onl
 def message_of(loaded: Loaded, words: Wording) -> Message:
     """Return the report as a message: its headline to read at once, the page and the spreadsheet beside it."""
     document = document_of(loaded, Form.MARKDOWN, words)
+    from costctl.domain.messages import Attachment, BodyFormat, Message
     from costctl.reports.markdown import render_markdown
 
     head = replace(document, sections=document.sections[:1])
