@@ -75,7 +75,8 @@ class _Demo:
             self._wait_for_end(daemon)
         self._say("Look at the bill: every second of the session has a phase and a price.")
         self._costctl("sessions")
-        self._costctl("report", "--month", datetime.now(UTC).astimezone().strftime("%Y-%m"))
+        month = datetime.now(UTC).astimezone().strftime("%Y-%m")
+        self._costctl("report", "--month", month, "--section", "summary,phases")
         click.echo("\nThat is all. The daemon is gone, nothing was powered off, and nothing real was billed.")
 
     def _plain(self, client: Any) -> None:

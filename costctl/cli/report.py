@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from costctl.cli.collector import collector_paused
+from costctl.cli.schema import schema_option
 
 if TYPE_CHECKING:
     from costctl.ports import Notifier
@@ -24,7 +25,9 @@ Examples:
   costctl report --last 30d --tz Asia/Shanghai --lang zh
   costctl report --from 2026-01-05 --to 2026-01-18
   costctl report --month 2026-01 -o january.html  the page with charts; also .xlsx, .md, .csv, .json
-  costctl report --json | jq .totals
+  costctl report --section summary,comparison --gpus L4,A100-40GB --baseline 'A10G always-on'
+  costctl report --json | jq .totals.costs
+  costctl report --schema                         what the keys of --json mean
 """
 
 
@@ -39,6 +42,9 @@ Examples:
 @click.option("--currency", metavar="CODE", help="All in this currency, by the [[rate]] tables of the configuration.")
 @click.option("--gpus", metavar="NAMES", help="GPUs to compare with, commas between.  [default: T4,L4,A10G]")
 @click.option("--baseline", metavar="TEXT", help="Compare with 'GPU [always-on|as-run] [spot] [at 3.0 CNY/h]' too.")
+@click.option(
+    "--section", "sections", metavar="NAMES", help="Only these sections, commas between: summary,sessions,comparison."
+)
 @click.option("--lang", type=click.Choice(["en", "zh"]), help="Language; else the one of the environment.")
 @click.option("--format", "form", type=click.Choice(_FORMS), help="Form; else by the name of the file, or text.")
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
@@ -46,6 +52,7 @@ Examples:
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
 @click.option("--send", is_flag=True, help="Send it to all targets of the configuration, instead of printing it.")
 @click.option("--send-to", metavar="NAME", multiple=True, help="Send it to this target; may be given more than once.")
+@schema_option("report-1")
 @collector_paused()
 def report(
     *,
@@ -53,6 +60,7 @@ def report(
     currency: str | None,
     gpus: str | None,
     baseline: str | None,
+    sections: str | None,
     lang: str | None,
     form: str | None,
     output: Path | None,
@@ -80,14 +88,15 @@ def report(
     now = datetime.now(UTC)
     period = read_period(**asked, now=now, zone=load_zone(zone_name))
     words = Wording.of(lang or language_of(os.environ))
-    asked_form = Form(form or _form_of(output))
+    asked_form, only = Form(form or _form_of(output)), _sections(sections)
     notifier = _notifier(send_to) if send or send_to else None
     wish = Wish(gpus=listed_gpus(gpus), baseline=baseline, currency=read_currency(currency) if currency else None)
     loaded = load_report(period, now=now, wish=wish)
     if notifier:
         notifier.send(message_of(loaded, words))
+        click.echo(f"sent: {period.label}", err=True)
     if output or not notifier:
-        _write(loaded, asked_form, words, output)
+        _write(loaded, asked_form, words, output, only)
 
 
 def _notifier(names: tuple[str, ...]) -> Notifier:
@@ -104,15 +113,25 @@ def _form_of(output: Path | None) -> str:
     return _SUFFIXES[output.suffix.lower()]
 
 
-def _write(loaded: Loaded, form: Form, words: Wording, output: Path | None) -> None:
+def _sections(text: str | None) -> tuple[str, ...]:
+    from costctl.reports.monthly import SECTIONS
+
+    names = tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    unknown = [name for name in names if name not in SECTIONS]
+    if unknown or (text is not None and not names):
+        raise click.UsageError(f"{unknown[0] if unknown else text!r} is no section: there are {', '.join(SECTIONS)}")
+    return names
+
+
+def _write(loaded: Loaded, form: Form, words: Wording, output: Path | None, only: tuple[str, ...]) -> None:
     from costctl.wiring.report_forms import Form, print_report, write_report, written
 
     if output is not None:
-        write_report(loaded, form, words, output)
+        write_report(loaded, form, words, output, only)
         click.echo(f"wrote {output}", err=True)
     elif form is Form.XLSX:
         raise click.UsageError("a spreadsheet needs a file: say -o report.xlsx")
     elif form is Form.TEXT:
-        print_report(loaded, words)
+        print_report(loaded, words, only=only)
     else:
-        click.echo(written(loaded, form, words), nl=False)
+        click.echo(written(loaded, form, words, only), nl=False)

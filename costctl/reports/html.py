@@ -55,6 +55,7 @@ def render_html(document: Document, words: Wording, svg: RenderSvg | None) -> st
         remarks=_remarks(document, words, draws_charts=svg is not None),
         palette=palette,
         kind=_kind,
+        sentence=_sentence,
         table_view=partial(_table_view, words=words, zone=document.zone),
         text=partial(value_text, words=words, zone=document.zone),
         drawings=partial(_drawings, svg=svg),
@@ -78,6 +79,12 @@ def _inert(value: object) -> object:
 
 def _kind(block: Block) -> str:
     return type(block).__name__.lower()
+
+
+def _sentence(text: str) -> Markup:
+    """Return a sentence with what stands between backticks as code; all of it stays text."""
+    parts = enumerate(printable(text).split("`"))
+    return Markup("").join(Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in parts)
 
 
 def _remarks(document: Document, words: Wording, *, draws_charts: bool) -> list[str]:

@@ -145,5 +145,6 @@ def _notes(report: Report, shown: int, words: Wording) -> Iterator[str]:
     rules = sorted({row.rule for row in report.rows if row.rule})
     if rules:
         yield words.say(
-            "Billed by the rule of {rules}; `costctl billing show` explains a session's bill.", rules=", ".join(rules)
+            "Billed by the rule of {rules}; `costctl billing show` explains a session's bill.",
+            rules=words.listed(rules),
         )

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from costctl.domain.forecast import MonthToDate
 from costctl.domain.hosted import ModelUse
@@ -14,12 +14,7 @@ from costctl.domain.instants import microseconds_of
 from costctl.domain.periods import PeriodKind
 from costctl.domain.sessions import EndReason, Phase
 from costctl.domain.windows import GapEnd, IdleGap
-from costctl.reports.comparison_document import comparison_object
 from costctl.reports.figures import NOTHING
-from costctl.reports.forecast import forecast_object
-from costctl.reports.hosted import hosted_object
-from costctl.reports.rates import rates_object
-from costctl.reports.tails import tails_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,19 +40,9 @@ class Studies:
     windows: Sequence[WindowStudy] = ()
     hosted: Sequence[BreakEven] = ()
     months: Sequence[MonthToDate] = ()
-    comparison: Comparison | None = None
+    comparison: Comparison | str | None = None
+    """Or why it cannot be made."""
     rates: Sequence[RateUse] = ()
-
-
-def studies_object(studies: Studies) -> dict[str, Any]:
-    """Return the studies for JSON, by the names of their sections."""
-    return {
-        "idle_tails": tails_object(studies.windows),
-        "hosted": hosted_object(studies.hosted),
-        "comparison": comparison_object(studies.comparison) if studies.comparison else None,
-        "forecast": forecast_object(studies.months),
-        "rates": rates_object(studies.rates),
-    }
 
 
 def idle_gaps(

@@ -24,7 +24,7 @@ _A_FEW_HOURS = timedelta(hours=10)
 def summary_section(report: Report, words: Wording) -> Section:
     """Return the headline: what the period cost, for how much use, and how much of that was waste."""
     names = phase_names(words)
-    waste = ", ".join(names[phase] for phase in WASTE)
+    waste = words.listed(names[phase] for phase in WASTE)
     notes = [words.say("Waste is what was paid while nothing was answered: {phases}.", phases=waste)]
     blocks: list[Block] = [Figures(tuple(_headline(report, words)))]
     if report.unpriced:

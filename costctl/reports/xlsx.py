@@ -40,7 +40,8 @@ _WIDEST = 60
 _MARGIN = 2
 _UNITS = {"minutes": timedelta(minutes=1), "hours": timedelta(hours=1)}
 _DAY = timedelta(days=1)
-_MOMENT_FORMATS = {"day": "yyyy-mm-dd", "minute": "yyyy-mm-dd hh:mm", "second": "yyyy-mm-dd hh:mm:ss"}
+_MINUTES = "yyyy-mm-dd hh:mm"  # a cell has a whole date in any case, so there is no shorter form
+_MOMENT_FORMATS = {"day": "yyyy-mm-dd", "short": _MINUTES, "minute": _MINUTES, "second": "yyyy-mm-dd hh:mm:ss"}
 _LINE = (Column(heading=""),)
 _FIGURE_COLUMNS = (Column(heading=""), Column(heading="", numeric=True), Column(heading=""))
 

@@ -154,11 +154,11 @@ def test_where_no_window_or_no_start_is_known_it_is_said():
 
 
 def test_tails_for_programs():
-    (found,) = json.loads(json.dumps(tails_object(studies(*SEEN))))
+    (found,) = json.loads(json.dumps(tails_object(studies(*SEEN), ZONE)))
     assert (found["idle_cost"], found["cold_start_seconds"], found["best_window_seconds"]) == ("1.77", 120.0, 60.0)
     assert found["tails"][0] == {
         "session": 3,
-        "started_at": "2026-01-05T01:00:00Z",
+        "started_at": "2026-01-05T09:00:00+08:00",
         "seconds": 1800.0,
         "price_per_hour": "1.80",
         "cost": "0.90",
