@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from costctl.batch.sender import AwayError
 from costctl.domain.batches import Progress, Then
 from costctl.domain.durations import format_duration
-from costctl.errors import CostctlError
 from costctl.waiting import done_within, set_within
 
 if TYPE_CHECKING:
@@ -73,7 +72,6 @@ class Conduct:
         self._leased = asyncio.Event()
         self._base = Progress()
         self._end: End | None = None
-        self._fault: CostctlError | None = None
         self._forgiven: int | None = None
         self._answered = 0
         self._holding: asyncio.Task[None] | None = None
@@ -100,9 +98,10 @@ class Conduct:
             CostctlError: the daemon refuses the batch, or results cannot be kept.
         """
         self._holding = asyncio.create_task(self._hold())
+        self._holding.add_done_callback(self._stopped_holding)
         await self._runner.run(patience_s=patience_s)
-        if self._fault is not None:
-            raise self._fault
+        if self._holding.done():
+            self._holding.result()  # no lease, no batch: what ended it is told
         return self._end or End(how=How.THROUGH)
 
     async def close(self, *, then: bool) -> None:
@@ -131,10 +130,6 @@ class Conduct:
                 why = "it ended the connection"
             except AwayError as error:
                 why = str(error)
-            except CostctlError as error:
-                self._fault = error
-                self._runner.stop()
-                return
             if self._is_over():
                 return
             if self._clock.monotonic() - away_since >= self._away_patience_s:
@@ -182,6 +177,10 @@ class Conduct:
             self._give_up(End(how=How.NO_ENGINE, why="the last engine would not end: see `costctl status`"))
         elif told.failures - self._forgiven >= FUTILE_AFTER_FAILURES:
             self._give_up(End(how=How.NO_ENGINE, why=told.failure or "the engine does not start"))
+
+    def _stopped_holding(self, holding: asyncio.Task[None]) -> None:
+        if not holding.cancelled() and holding.exception() is not None:
+            self._runner.stop()
 
     def _is_over(self) -> bool:
         return self._end is not None
