@@ -39,9 +39,17 @@ class _FileOrCommand(click.Group):
     """A group whose default command takes a file: `costctl batch FILE` is `costctl batch run FILE`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self._with_command(ctx, args))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        return super().resolve_command(ctx, self._with_command(ctx, args))
+
+    def _with_command(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in {*self.commands, *ctx.help_option_names}:
-            args = [run.name or "run", *args]
-        return super().parse_args(ctx, args)
+            return [run.name or "run", *args]
+        return args
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "FILE [OPTIONS] [-- ENGINE ARGS]")
