@@ -120,8 +120,7 @@ def shared_parts(session: Session, setting: Setting, only: set[str], rounds: int
             say("the engine is ready")
             batch_parts.warm_up(setting, served)
         except Exception as error:  # noqa: BLE001  run-batch and LLM.generate are still worth having
-            for name in wanted:
-                session.fail(name, f"no server: {error}")
+            session.fail(f"the server (for {', '.join(wanted)})", str(error))
             return
         watch, turns = session.watch, range(rounds)
         ways: dict[str, Callable[[], Iterable[Measured]]] = {

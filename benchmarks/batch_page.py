@@ -25,7 +25,7 @@ _MOST_PRICES = 4
 def markdown(facts: Mapping[str, str], measured: Sequence[Measured], failed: Mapping[str, str], gpu: str | None) -> str:
     """Render the page."""
     parts = [page.bullets(facts), _rates(measured) if measured else "", _costs(measured, gpu) if gpu else ""]
-    parts += [f"**{name} failed**: {why}" for name, why in failed.items()]
+    parts += [f"**{name} failed**: {why.splitlines()[0]}" for name, why in failed.items()]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -125,7 +125,7 @@ def server(setting: Setting) -> Iterator[Server]:
         seen = None
         while (seen := engine_state(port)) != "ready":
             if process.poll() is not None or seen == "failed" or time.monotonic() > setting.deadline:
-                raise FailedError(f"the engine is {seen}, not ready\n{tail(log)}\n{_engine_words(home)}")
+                raise FailedError(f"the engine is {seen}, not ready\n{tail(home / 'logs' / 'engine.log')}\n{tail(log)}")
             time.sleep(0.2)
         engine = _engine(process.pid)
         words = engine.cmdline()
@@ -137,11 +137,6 @@ def _engine(daemon: int) -> psutil.Process:
     """Return vLLM's API server: below the daemon is the keeper, below that the engine."""
     keeper = psutil.Process(daemon).children()[0]
     return keeper.children()[0]
-
-
-def _engine_words(home: Path) -> str:
-    logs = sorted((home / "logs").rglob("*.log"), key=lambda path: path.stat().st_mtime)
-    return "\n".join(f"{log.name}:\n{tail(log)}" for log in logs[-2:])
 
 
 # --- parts with the server -----------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SAMPLE_EVERY_S = 0.2
 _LOOK_EVERY_S = 0.02
-_TAIL_LINES = 25
+_TAIL_LINES = 15
 
 
 class FailedError(Exception):
