@@ -257,7 +257,8 @@ def run_batch(setting: Setting, watch: Watch, *, raised: bool) -> Measured:
     """Run `vllm run-batch`; measured from reading the file to writing the results, as its log tells."""
     name = "the server's limits" if raised else "default limits"
     log, result = setting.folder / f"run-batch-{raised}.log", setting.folder / f"run-batch-{raised}.jsonl"
-    ended, began = _to_the_end(run_batch_command(setting, result, raised=raised), setting, watch, log)
+    command = run_batch_command(setting, result, raised=raised)
+    ended, began = _to_the_end(command, setting, watch, log, listen_for=[READING, WRITING])
     start, end = ended.said.get(READING), ended.said.get(WRITING, ended.at)
     if start is None:
         raise FailedError(f"its log does not say when it began\n{tail(log)}")
@@ -293,11 +294,14 @@ def generate(setting: Setting, watch: Watch) -> Measured:
     return _measured("LLM.generate", seen, seconds=end - start, whole_s=ended.at - began, **found)
 
 
-def _to_the_end(command: Sequence[str], setting: Setting, watch: Watch, log: Path) -> tuple[Ended, float]:
+def _to_the_end(
+    command: Sequence[str], setting: Setting, watch: Watch, log: Path, *, listen_for: Sequence[str] = ()
+) -> tuple[Ended, float]:
+    """Run a program; return how it ended and when it began."""
     began = time.monotonic()
     with running(command, log=log, environment=setting.environment) as process:
         watch.pids = {"client": process.pid}
-        ended = to_its_end(process, log=log, deadline=setting.deadline, listen_for=[READING, WRITING])
+        ended = to_its_end(process, log=log, deadline=setting.deadline, listen_for=listen_for)
     return ended, began
 
 

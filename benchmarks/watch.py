@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+import psutil
 from processes import cpu_seconds
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from costctl.ports import Gpus
 
 SAMPLE_EVERY_S = 0.2
 _LOOK_EVERY_S = 0.02
+_LOOK_BELOW_EVERY_S = 1.0
 _TAIL_LINES = 15
 
 
@@ -118,20 +120,43 @@ def to_its_end(
         FailedError: it failed, or did not end in time; with the end of its log.
     """
     said: dict[str, float] = {}
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        at = time.monotonic()
-        text = log.read_text(errors="replace") if len(said) < len(listen_for) else ""
-        said |= {words: at for words in listen_for if words not in said and words in text}
-        if pid:
-            break
-        if at > deadline:
-            raise FailedError(f"it was not done when the time was over\n{tail(log)}")
-        time.sleep(_LOOK_EVERY_S)
+    with _nothing_left_of(process.pid) as look_below:
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            at = time.monotonic()
+            text = log.read_text(errors="replace") if len(said) < len(listen_for) else ""
+            said |= {words: at for words in listen_for if words not in said and words in text}
+            if pid:
+                break
+            if at > deadline:
+                raise FailedError(f"it was not done when the time was over\n{tail(log)}")
+            look_below()
+            time.sleep(_LOOK_EVERY_S)
     process.returncode = os.waitstatus_to_exitcode(status)  # it was waited for here, for its rusage
     if process.returncode:
         raise FailedError(f"it ended with code {process.returncode}\n{tail(log)}")
     return Ended(at=at, cpu_s=usage.ru_utime + usage.ru_stime, peak_mib=usage.ru_maxrss / 1024, said=said)
+
+
+@contextlib.contextmanager
+def _nothing_left_of(root: int) -> Iterator[Callable[[], None]]:
+    """Remember what runs below a process, and end what outlives it: a crashed vLLM leaves its engine core computing."""
+    below: set[psutil.Process] = set()
+    looked_at = 0.0
+
+    def look() -> None:
+        nonlocal looked_at
+        if time.monotonic() - looked_at >= _LOOK_BELOW_EVERY_S:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                below.update(psutil.Process(root).children(recursive=True))
+            looked_at = time.monotonic()
+
+    try:
+        yield look
+    finally:
+        for process in below:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()  # psutil refuses a pid that was given to somebody else since
 
 
 def tail(log: Path) -> str:
