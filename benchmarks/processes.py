@@ -76,7 +76,9 @@ def cpu_between(before: Mapping[int, float], after: Mapping[int, float]) -> floa
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], *, log: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: Sequence[str], *, log: Path, environment: Mapping[str, str], stop_timeout_s: float = STOP_TIMEOUT_S
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program, its words going to a file, and end it with everything below it when the block is left."""
     with log.open("wb") as words:
         process = subprocess.Popen(
@@ -85,17 +87,17 @@ def running(command: Sequence[str], *, log: Path, environment: Mapping[str, str]
     try:
         yield process
     finally:
-        _end(process)
+        _end(process, stop_timeout_s)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], stop_timeout_s: float) -> None:
     below: list[psutil.Process] = []
     with contextlib.suppress(psutil.NoSuchProcess):
         below = psutil.Process(process.pid).children(recursive=True)
     if process.poll() is None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_TIMEOUT_S)
+            process.wait(stop_timeout_s)
     process.kill()  # does nothing to one that has ended
     process.wait()
     for child in below:
