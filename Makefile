@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 CATALOG := locales/zh/LC_MESSAGES/costctl
 
 .DEFAULT_GOAL := help
-.PHONY: help help-text demo test test-vllm check bench messages constraints clean
+.PHONY: help help-text demo test test-vllm check bench golden messages constraints clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'costctl needs Python 3.11 or newer: make PYTHON=python3.12 ...' >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo 'Installing pinned versions into $(VENV) (once) ...'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement requirements-dev.txt --editable '.[demo,notify,report]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement requirements-dev.txt --editable '.[demo,hosted,notify,report]'
 	@touch $(STAMP)
 
 demo: $(STAMP)  ## Run the main job from start to report.
@@ -43,6 +43,9 @@ bench: $(STAMP)  ## The front door beside nginx, haproxy and LiteLLM.
 
 help-text: $(STAMP)  ## Render the text of `costctl --help` anew.
 	COLUMNS=80 $(BIN)/python -c 'from costctl.cli.root import cli; cli.main(["--help"], prog_name="costctl")' > costctl/cli/help.txt
+
+golden: $(STAMP)  ## Write the golden reports anew; look at what changed.
+	$(BIN)/python tests/reports/golden.py
 
 messages: $(STAMP)  ## Gather what reports say for translation, and compile what is translated.
 	@mkdir -p build

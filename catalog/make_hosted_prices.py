@@ -42,7 +42,7 @@ def _line(price: HostedPrice, day: str) -> tuple[str, ...]:
         format_amount(price.input_micros),
         format_amount(price.output_micros),
         price.dated.isoformat() if price.dated else "",
-        f"{price.source} of {day}",
+        f"{price.source} ({day})",
         price.model,
     )
 

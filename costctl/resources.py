@@ -1,4 +1,4 @@
-"""Find the files that ship with costctl: the catalog, migrations and templates."""
+"""Find the files that ship with costctl: the catalog, locales, migrations, schemas and templates."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -66,6 +67,22 @@ def test_the_wheel_has_the_price_catalog(python, tmp_path):
     prices = json.loads(costctl(python, tmp_path, "prices", "list", "--provider", "reference-cn", "--json").stdout)
 
     assert [price["per_hour"] for price in prices] == ["1.80", "2.50", "3.00", "12.00"]
+
+
+def test_the_wheel_has_all_that_reports_are_made_with(python, tmp_path):
+    serve = ("serve", "--engine", "sim", "--gpu", "sim", "--port", free_port(), "--idle-shutdown", "0.2s")
+    costctl(python, tmp_path, *serve)
+
+    page = costctl(python, tmp_path, "report", "--format", "html", "--lang", "zh").stdout
+    schema = json.loads(costctl(python, tmp_path, "report", "--schema").stdout)
+    report = json.loads(costctl(python, tmp_path, "report", "--json").stdout)
+
+    assert page.startswith("<!DOCTYPE html>")
+    assert '<html lang="zh-Hans">' in page
+    assert "时间按" in page
+    assert "</svg>" in page
+    Draft202012Validator(schema).validate(report)
+    assert report["totals"]["sessions"] == 1
 
 
 def test_the_wheel_knows_the_rules_of_providers(python, tmp_path):

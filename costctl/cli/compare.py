@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from costctl.cli.schema import schema_option
+
 if TYPE_CHECKING:
-    from costctl.domain.comparison import Comparison
     from costctl.domain.workload import Plan
+    from costctl.wiring.comparison import Compared
 
 _EPILOG = """\b
 Examples:
@@ -33,11 +35,12 @@ _AT_LEAST_ONE = click.IntRange(min=1, max=10**9)
 @click.option("--provider", metavar="NAME", help="Rent only from this provider.")
 @click.option("--region", metavar="NAME", help="Rent only in this region.")
 @click.option("--market", type=click.Choice(("on-demand", "spot")), help="Only on these terms; both if left out.")
-@click.option("--currency", metavar="CODE", help="Prefer prices in this currency; nothing is converted.")
+@click.option("--currency", metavar="CODE", help="In this currency, by the [[rate]] tables of the configuration.")
 @click.option("--baseline", metavar="TEXT", help="Compare with 'GPU [always-on|as-run] [spot] [at 3.0 CNY/h]'.")
 @click.option("--tz", "zone_name", metavar="ZONE", help="Time zone of --like; the configured one if left out.")
 @click.option("--lang", type=click.Choice(("en", "zh")), help="Language; the environment's if left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@schema_option("comparison-1")
 def compare(*, lang: str | None, as_json: bool, **asked: Any) -> None:
     """Compare GPUs for a model before renting one, or for a month that was.
 
@@ -52,18 +55,18 @@ def compare(*, lang: str | None, as_json: bool, **asked: Any) -> None:
     words = Wording.of(lang or language_of(os.environ))
     found = _compared(**asked)
     if as_json:
-        from costctl.reports.comparison_document import comparison_json
+        from costctl.reports.comparison_json import comparison_json
 
-        click.echo(comparison_json(found), nl=False)
+        click.echo(comparison_json(found.comparison, found.rates), nl=False)
         return
     from costctl.reports.comparison import comparison_document
     from costctl.reports.printing import console_for
     from costctl.reports.terminal import print_document
 
-    print_document(comparison_document(found, words), console_for(), words)
+    print_document(comparison_document(found.comparison, found.rates, words), console_for(), words)
 
 
-def _compared(*, month: str | None, zone_name: str | None, gpus: str | None, **asked: Any) -> Comparison:
+def _compared(*, month: str | None, zone_name: str | None, gpus: str | None, **asked: Any) -> Compared:
     from datetime import UTC, datetime
 
     from costctl.domain.currencies import read_currency

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from costctl.cli.collector import collector_paused
+from costctl.cli.schema import schema_option
 
 if TYPE_CHECKING:
+    from costctl.ports import Notifier
     from costctl.reports.wording import Wording
     from costctl.wiring.report_forms import Form
     from costctl.wiring.reports import Loaded
@@ -24,7 +26,8 @@ Examples:
   costctl report --from 2026-01-05 --to 2026-01-18
   costctl report --month 2026-01 -o january.html  the page with charts; also .xlsx, .md, .csv, .json
   costctl report --section summary,comparison --gpus L4,A100-40GB --baseline 'A10G always-on'
-  costctl report --json | jq .totals
+  costctl report --json | jq .totals.costs
+  costctl report --schema                         what the keys of --json mean
 """
 
 
@@ -49,6 +52,7 @@ Examples:
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
 @click.option("--send", is_flag=True, help="Send it to all targets of the configuration, instead of printing it.")
 @click.option("--send-to", metavar="NAME", multiple=True, help="Send it to this target; may be given more than once.")
+@schema_option("report-1")
 @collector_paused()
 def report(
     *,
@@ -78,7 +82,6 @@ def report(
     from costctl.reports.wording import Wording, language_of
     from costctl.wiring import load_zone
     from costctl.wiring.comparison import Wish, listed_gpus
-    from costctl.wiring.notifications import load_notifier
     from costctl.wiring.report_forms import Form, message_of
     from costctl.wiring.reports import load_report
 
@@ -86,13 +89,20 @@ def report(
     period = read_period(**asked, now=now, zone=load_zone(zone_name))
     words = Wording.of(lang or language_of(os.environ))
     asked_form, only = Form(form or _form_of(output)), _sections(sections)
-    notifier = load_notifier(send_to) if send or send_to else None
+    notifier = _notifier(send_to) if send or send_to else None
     wish = Wish(gpus=listed_gpus(gpus), baseline=baseline, currency=read_currency(currency) if currency else None)
     loaded = load_report(period, now=now, wish=wish)
     if notifier:
         notifier.send(message_of(loaded, words))
+        click.echo(f"sent: {period.label}", err=True)
     if output or not notifier:
         _write(loaded, asked_form, words, output, only)
+
+
+def _notifier(names: tuple[str, ...]) -> Notifier:
+    from costctl.wiring.notifications import load_notifier
+
+    return load_notifier(names)
 
 
 def _form_of(output: Path | None) -> str:

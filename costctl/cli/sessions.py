@@ -23,7 +23,6 @@ def sessions(*, since: str | None, limit: int, zone_name: str | None, as_json: b
     """List sessions, oldest first: when this machine was billed, at what price, what it cost and why it ended."""
     from datetime import UTC, datetime  # commands import late, so that each starts fast
 
-    from costctl.reports import documents
     from costctl.reports.periods import parse_since
     from costctl.wiring import load_zone, read_ledger
     from costctl.wiring.billing import load_billing
@@ -36,7 +35,9 @@ def sessions(*, since: str | None, limit: int, zone_name: str | None, as_json: b
         click.echo(f"the newest {limit} are shown; more with --limit", err=True)
     found = found[-limit:]
     if as_json:
-        click.echo(documents.sessions_json(found), nl=False)
+        from costctl.reports.sessions_json import sessions_json
+
+        click.echo(sessions_json(found), nl=False)
     else:
         from costctl.reports import session_list
         from costctl.reports.printing import console_for

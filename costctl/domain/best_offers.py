@@ -23,14 +23,23 @@ _SERVERLESS = "-serverless"
 class Terms:
     """Where and how to rent. What was `asked` for holds strictly; the rest only where it leaves any offer.
 
-    `currency` is the one to compare in; an offer in another stands unconverted where there is none in it.
+    `currency` is the one to compare in: an offer in another is converted where `convert` (micro-units, from, to) knows
+    a rate, else it stands as it is where there is none in it.
     """
 
     provider: str | None = None
     region: str | None = None
     instance_type: str | None = None
     currency: str | None = None
+    convert: Callable[[int, str, str], int | None] | None = None
     asked: frozenset[str] = frozenset()
+
+    def converted(self, price: Price) -> Price:
+        """Return `price` in the currency to compare in; as it is, if it is in it already or no rate is known."""
+        if self.convert is None or self.currency in {None, price.currency}:
+            return price
+        micros = self.convert(price.micros_per_hour, price.currency, self.currency)
+        return replace(price, micros_per_hour=micros, currency=self.currency) if micros else price
 
 
 class Shelf:
@@ -48,7 +57,7 @@ class Shelf:
         """Return the offer by which one `gpu` would be rented, None if there is none.
 
         Machines come before serverless workers, then own prices, single GPUs, the currency to compare in; of what is
-        left, the cheapest is taken.
+        left, the cheapest is taken; of several other currencies, dollars.
         """
         found: Sequence[Offer] = [offer for offer in self._offers if offer.gpu == gpu.name and offer.market is market]
         for fact in ("provider", "region", "instance_type"):
@@ -59,12 +68,17 @@ class Shelf:
         found = _preferred(found, lambda offer: not _is_serverless(offer))
         found = _preferred(found, lambda offer: offer.origin is Origin.OWN)
         found = _preferred(found, lambda offer: offer.gpu_count == 1)
-        found = _preferred(found, lambda offer: offer.currency == (terms.currency or _FALLBACK_CURRENCY))
-        return min(found, key=lambda offer: (offer.currency, offer.micros_per_gpu_hour, offer.place), default=None)
+        priced = [(self.price_of_one_gpu(offer, terms), offer) for offer in found]
+        for currency in (terms.currency, _FALLBACK_CURRENCY):
+            priced = [(price, offer) for price, offer in priced if price.currency == currency] or priced
+        _, best = min(priced, key=_by_price, default=(None, None))
+        return best
 
-    def price_of_one_gpu(self, offer: Offer) -> Price:
-        """Return the price of one GPU of `offer`, to the micro-unit."""
-        return replace(offer.as_price(self._now), micros_per_hour=round(offer.micros_per_gpu_hour))
+    def price_of_one_gpu(self, offer: Offer, terms: Terms) -> Price:
+        """Return the price of one GPU of `offer`, to the micro-unit, in the currency to compare in if it can be."""
+        return terms.converted(
+            replace(offer.as_price(self._now), micros_per_hour=round(offer.micros_per_gpu_hour) or 1)
+        )
 
     def doubts(self, offer: Offer) -> tuple[str, ...]:
         """Return what is doubtful about an offer, seen beside the others."""
@@ -99,6 +113,11 @@ def _is_at(offer: Offer, fact: str, wanted: str) -> bool:
 def _is_serverless(offer: Offer) -> bool:
     """Return whether what is rented are workers for single requests: no machine that costctl could run on."""
     return (offer.provider or "").endswith(_SERVERLESS)
+
+
+def _by_price(priced: tuple[Price, Offer]) -> tuple[str, int, str]:
+    price, offer = priced
+    return price.currency, price.micros_per_hour, offer.place
 
 
 def _preferred(offers: Sequence[Offer], is_better: Callable[[Offer], bool]) -> Sequence[Offer]:

@@ -17,7 +17,8 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from costctl.domain.charges import charges_of
-from costctl.domain.money import Price, accrued, charged, share
+from costctl.domain.instants import microseconds_of
+from costctl.domain.money import Price, accrued_at, charged, share_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,14 +48,14 @@ class PowerOn:
     released_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        instants = (self.started_at, self.ended_at, self.released_at or self.ended_at)
-        if any(instant.tzinfo is not UTC for instant in instants):
+        begin, end, released = self.started_at, self.ended_at, self.released_at or self.ended_at
+        if not begin.tzinfo is end.tzinfo is released.tzinfo is UTC:
             # Arithmetic with instants of another zone is arithmetic of its clocks: it skips and repeats hours.
             raise ValueError("the instants of a bill are in UTC")
-        if list(instants) != sorted(instants):
+        if not begin <= end <= released:
             raise ValueError("a machine starts, ends and is released in this order")
         starts = [segment.started_at for segment in self.prices]
-        if not starts or starts[0] > self.started_at or starts != sorted(set(starts)):
+        if not starts or starts[0] > begin or any(after <= before for before, after in pairwise(starts)):
             raise ValueError("prices follow each other and hold from the start on")
         if len({segment.price.currency for segment in self.prices}) > 1:
             raise ValueError("a bill has one currency")
@@ -94,21 +95,23 @@ class BillLine:
 
 
 class Spread(NamedTuple):
-    """An amount spread over used time: at `price` if time alone made it, else evenly."""
+    """An amount spread over used time, in microseconds: at `price` if time alone made it, else evenly."""
 
-    started_at: datetime
-    length: timedelta
+    started_at: int
+    length: int
     amount_micros: int
     price: Price | None
     before_micros: int = 0
     """What is spread over the time before."""
 
-    def until(self, instant: datetime) -> int:
-        """Return what is spread over all time before `instant`."""
-        part = instant - self.started_at
-        if self.price is None or part >= self.length:
-            return self.before_micros + share(self.amount_micros, part, self.length)
-        return self.before_micros + min(accrued(self.price, part), self.amount_micros)
+    def until(self, instants: Iterable[int]) -> list[int]:
+        """Return what is spread over all time before each of `instants`, none of which lies before it."""
+        before, amount, length, price = self.before_micros, self.amount_micros, self.length, self.price
+        parts = [instant - self.started_at for instant in instants]
+        if price is None:
+            return [before + share_at(amount, part, length) for part in parts]
+        accrued = zip(parts, accrued_at(price, parts), strict=True)
+        return [before + (min(micros, amount) if part < length else amount) for part, micros in accrued]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,20 +119,41 @@ class Bill:
     """What a power-on costs by a rule, in micro-units of `currency`."""
 
     rule: BillingRule
-    currency: str
-    started_at: datetime
-    ended_at: datetime
+    power_on: PowerOn
     stopped_until: datetime
     """Until when a stopped machine is billed; `ended_at` if it is not."""
-    lines: tuple[BillLine, ...]
-    used_micros: int
-    """What the time in [started_at, ended_at) costs at its prices alone."""
+    pieces: tuple[Piece, ...]
     spreads: tuple[Spread, ...]
+
+    @property
+    def currency(self) -> str:
+        """What it is paid in."""
+        return self.power_on.prices[0].price.currency
+
+    @property
+    def started_at(self) -> datetime:
+        """When the machine came up."""
+        return self.power_on.started_at
+
+    @property
+    def ended_at(self) -> datetime:
+        """Until when it was up."""
+        return self.power_on.ended_at
+
+    @property
+    def lines(self) -> tuple[BillLine, ...]:
+        """What is to be paid, line by line; the reasons are worded here, since most bills are only added up."""
+        return tuple(map(_line, self.pieces))
 
     @property
     def total_micros(self) -> int:
         """What is to be paid."""
-        return sum(line.amount_micros for line in self.lines)
+        return sum(piece.amount_micros for piece in self.pieces)
+
+    @property
+    def used_micros(self) -> int:
+        """What the time in [started_at, ended_at) costs at its prices alone."""
+        return _used(self.power_on)
 
     @property
     def used(self) -> timedelta:
@@ -139,7 +163,7 @@ class Bill:
     @property
     def billed(self) -> timedelta:
         """How much time is to be paid."""
-        return sum((line.billed for line in self.lines), _NOTHING)
+        return sum((piece.ended_at - piece.started_at for piece in self.pieces), _NOTHING)
 
     @property
     def stopped_micros(self) -> int:
@@ -148,15 +172,16 @@ class Bill:
 
     def amount_until(self, instant: datetime) -> int:
         """Return what of the total falls to the time before `instant`: nothing at the start, all at the end."""
-        place = bisect_right(self.spreads, instant, key=lambda spread: spread.started_at) - 1
-        if place < 0 or instant <= self.started_at:
-            return 0
-        return self.spreads[place].until(instant)
+        return self.amounts_until((microseconds_of(instant),))[0]
 
-    def between(self, start: datetime | None, end: datetime | None) -> int:
-        """Return what falls to [start, end); None is before everything, or after everything."""
-        reached = self.total_micros if end is None else self.amount_until(end)
-        return reached - (0 if start is None else self.amount_until(start))
+    def amounts_until(self, instants: Iterable[int]) -> list[int]:
+        """Return the same for each of these instants, in microseconds since 1970."""
+        begin = self.spreads[0].started_at
+        from_start = [max(instant, begin) for instant in instants]
+        if len(self.spreads) == 1:
+            return self.spreads[0].until(from_start)
+        starts = [spread.started_at for spread in self.spreads]
+        return [self.spreads[bisect_right(starts, at) - 1].until((at,))[0] for at in from_start]
 
 
 @lru_cache(maxsize=64)  # an invoice has many lines for each session
@@ -167,12 +192,9 @@ def bill(power_on: PowerOn, rule: BillingRule) -> Bill:
     pieces = list(charges_of(power_on, rule, used_until))
     return Bill(
         rule=rule,
-        currency=power_on.prices[0].price.currency,
-        started_at=power_on.started_at,
-        ended_at=power_on.ended_at,
+        power_on=power_on,
         stopped_until=used_until,
-        lines=tuple(map(_line, pieces)),
-        used_micros=_used(power_on),
+        pieces=tuple(pieces),
         spreads=_summed(_spreads(pieces, power_on.started_at, used_until, rule)),
     )
 
@@ -196,27 +218,31 @@ def _inside(instants: Iterable[datetime], power_on: PowerOn) -> Iterable[datetim
 
 def _line(piece: Piece) -> BillLine:
     return BillLine(
-        started_at=piece.started_at, ended_at=piece.ended_at, amount_micros=piece.amount_micros, why=piece.why
+        started_at=piece.started_at, ended_at=piece.ended_at, amount_micros=piece.amount_micros, why=piece.why()
     )
 
 
 def _spreads(pieces: Sequence[Piece], started_at: datetime, used_until: datetime, rule: BillingRule) -> list[Spread]:
     """Spread the pieces over used time; those beyond it fall to the part of it that began their increment."""
+    begin, end = microseconds_of(started_at), microseconds_of(used_until)
     spreads = [
-        Spread(piece.started_at, min(piece.ended_at, used_until) - piece.started_at, piece.amount_micros, piece.price)
-        for piece in pieces
-        if piece.started_at < used_until
+        _spread(piece, microseconds_of(piece.started_at), end) for piece in pieces if piece.started_at < used_until
     ]
     beyond = sum(piece.amount_micros for piece in pieces if piece.started_at >= used_until)
     if not spreads:
-        return [Spread(started_at, used_until - started_at, beyond, None)]
+        return [Spread(begin, end - begin, beyond, None)]
     if beyond:
         last = spreads.pop()
-        tail_at = max(_tail_at(started_at, used_until, rule), last.started_at)
-        head = last._replace(length=tail_at - last.started_at, amount_micros=last.until(tail_at))
-        tail = Spread(tail_at, used_until - tail_at, last.amount_micros - head.amount_micros + beyond, None)
+        tail_at = max(microseconds_of(_tail_at(started_at, used_until, rule)), last.started_at)
+        head = last._replace(length=tail_at - last.started_at, amount_micros=last.until((tail_at,))[0])
+        tail = Spread(tail_at, end - tail_at, last.amount_micros - head.amount_micros + beyond, None)
         spreads += [head, tail] if head.length else [tail]
     return spreads
+
+
+def _spread(piece: Piece, begin: int, used_until: int) -> Spread:
+    length = min(microseconds_of(piece.ended_at), used_until) - begin
+    return Spread(begin, length, piece.amount_micros, piece.price)
 
 
 def _tail_at(started_at: datetime, used_until: datetime, rule: BillingRule) -> datetime:

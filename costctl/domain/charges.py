@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +11,7 @@ from costctl.domain.durations import format_duration
 from costctl.domain.money import charged, format_amount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime, tzinfo
 
     from costctl.domain.billing import PowerOn
@@ -28,7 +29,7 @@ class Piece(NamedTuple):
     started_at: datetime
     ended_at: datetime
     amount_micros: int
-    why: str
+    why: Callable[[], str]
     price: Price | None = None
     """The price at which the time alone made the amount."""
 
@@ -64,10 +65,7 @@ def _prepaid(power_on: PowerOn, rule: BillingRule, used_until: datetime, billed_
         price = power_on.price_at(begin)
         end = begin + rule.increment
         amount = max(charged([(price, rule.increment)], rule.rounding), rule.minimum_charge_micros)
-        why = f"paid in advance at {price}"
-        if end > used_until:
-            why += f"; {format_duration((end - used_until).total_seconds())} of it not used"
-        yield Piece(begin, end, amount, why)
+        yield Piece(begin, end, amount, partial(_why_in_advance, price, end - used_until))
         begin = end
 
 
@@ -83,9 +81,7 @@ def _charge(
         amount = charged(stretches[:number])
         is_last = number == len(stretches)
         until = total if is_last else min(amount, total)
-        why = _why(power_on, rule, start, used_until) if start < stop else f"at {power_on.price_at(start)}"
-        if is_last:
-            why += _settlement(rule, stop >= used_until) + _roundup(charged(stretches), total, rule)
+        why = partial(_why, power_on, rule, (start, stop), used_until, (amount, total) if is_last else None)
         yield Piece(start, stop, until - reached, why, power_on.price_at(start) if until == amount else None)
         reached = until
 
@@ -99,7 +95,27 @@ def _edges(power_on: PowerOn, begin: datetime, end: datetime, used_until: dateti
     return [begin, *sorted(cut for cut in cuts if begin < cut < end), end]
 
 
-def _why(power_on: PowerOn, rule: BillingRule, start: datetime, used_until: datetime) -> str:
+def _why_in_advance(price: Price, unused: timedelta) -> str:
+    rest = f"; {format_duration(unused.total_seconds())} of it not used" if unused > _NOTHING else ""
+    return f"paid in advance at {price}{rest}"
+
+
+def _why(
+    power_on: PowerOn,
+    rule: BillingRule,
+    stretch: tuple[datetime, datetime],
+    used_until: datetime,
+    settled: tuple[int, int] | None,
+) -> str:
+    """Word why a stretch costs what it does; `settled` is what the charge that ends with it comes to, and is."""
+    start, stop = stretch
+    why = _why_of_time(power_on, rule, start, used_until) if start < stop else f"at {power_on.price_at(start)}"
+    if settled is None:
+        return why
+    return why + _settlement(rule, stop >= used_until) + _roundup(*settled, rule)
+
+
+def _why_of_time(power_on: PowerOn, rule: BillingRule, start: datetime, used_until: datetime) -> str:
     at = f"at {power_on.price_at(start)}"
     used = used_until - power_on.started_at
     if start >= used_until and used < rule.minimum:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from costctl.domain.comparison import Comparison, Held, OnGpu, Part, Row
+from costctl.domain.comparison import Comparison, Held, Row
 from costctl.domain.offers import Market
+from costctl.domain.on_gpu import OnGpu, Part
 from costctl.domain.speed import Setup, speed_on
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def compare(
     markets: Sequence[Market] = tuple(Market),
     baseline: Baseline | None = None,
 ) -> Comparison:
-    """Return what `workload` would cost on one of each of `gpus` in `markets`, beside `baseline`.
+    """Return what `workload` would cost on each of `gpus`, one in each machine, in `markets`, beside `baseline`.
 
     Of several markets, those in which a GPU is not offered are left out, if it is in another.
     """
@@ -73,8 +74,9 @@ def _row(on: OnGpu, market: Market, workload: Workload, knowledge: Knowledge) ->
         on=on,
         market=market,
         offer=offer,
-        price=knowledge.shelf.price_of_one_gpu(offer) if offer else None,
+        price=knowledge.shelf.price_of_one_gpu(offer, knowledge.terms) if offer else None,
         period=workload.period,
+        machines=workload.machines,
         tokens=workload.traffic.tokens,
         doubts=knowledge.shelf.doubts(offer) if offer else (),
     )
@@ -83,5 +85,5 @@ def _row(on: OnGpu, market: Market, workload: Workload, knowledge: Knowledge) ->
 def _held(baseline: Baseline, workload: Workload, knowledge: Knowledge) -> Held:
     row = _row(_on_gpu(baseline.gpu, workload, knowledge), baseline.market, workload, knowledge)
     if baseline.price is not None:
-        row = replace(row, offer=None, price=baseline.price, doubts=())
+        row = replace(row, offer=None, price=knowledge.terms.converted(baseline.price), doubts=())
     return Held(baseline=baseline, row=row)

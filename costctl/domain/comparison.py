@@ -7,91 +7,42 @@ Amounts of different currencies are never added or compared.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from enum import StrEnum
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from costctl.domain.fit import Verdict, needed_flags
+from costctl.domain.fit import Verdict
 from costctl.domain.money import accrued, to_micro_units
 from costctl.domain.workload import WEEK, WEEKS_PER_YEAR
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import timedelta
+
     from costctl.domain.baseline import Baseline
-    from costctl.domain.fit import Fit
-    from costctl.domain.gpu_models import GpuModel
-    from costctl.domain.models import ModelFacts
     from costctl.domain.money import Price
     from costctl.domain.offers import Market, Offer
-    from costctl.domain.speed import Speed
-    from costctl.domain.workload import Load, Workload
+    from costctl.domain.on_gpu import OnGpu
+    from costctl.domain.workload import Workload
 
-_NOTHING = timedelta(0)
 _MILLION = 10**6
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """One load on a GPU; fit and facts are None where the model is unknown."""
+class Lack(StrEnum):
+    """Why nothing can be recommended, in the order in which it is looked at."""
 
-    load: Load
-    model: ModelFacts | None
-    fit: Fit | None
-    speed: Speed
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """How the model fits, with as much context as its requests took; None if that is unknown."""
-        if self.fit is None:
-            return None
-        requests_fit = not self.load.traffic.requests or self.load.traffic.mean_length <= self.fit.longest_context
-        return self.fit.verdict if requests_fit else Verdict.TOO_LARGE
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OnGpu:
-    """A whole workload on a GPU: its loads one after the other, as each had a machine to itself."""
-
-    gpu: GpuModel
-    parts: tuple[Part, ...]
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """How the model fits that fits worst; None if one is unknown and all others fit."""
-        verdicts = [part.verdict for part in self.parts if part.load.model]
-        for verdict in (Verdict.TOO_LARGE, None, Verdict.SHORTER):
-            if verdict in verdicts:
-                return verdict
-        return Verdict.FITS if verdicts else None
-
-    @property
-    def weakest(self) -> Speed | None:
-        """The speed that rests on least, of the loads that were any work."""
-        worked = [part.speed for part in self.parts if part.load.busy != _NOTHING]
-        return max(worked, key=lambda speed: speed.ground.weakness, default=None)
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """What vLLM has to be told here."""
-        return tuple(dict.fromkeys(flag for part in self.parts for flag in needed_flags(self.gpu, part.fit)))
-
-    @property
-    def busy(self) -> timedelta | None:
-        """How long it would be at work; None if that is unknown."""
-        lengths = [part.speed.busy for part in self.parts]
-        return None if None in lengths else sum((length for length in lengths if length), _NOTHING)
-
-    @property
-    def as_run(self) -> timedelta | None:
-        """How long a machine would be up, as it is used; None if that is unknown."""
-        carried_over = sum((part.load.carried_over for part in self.parts), _NOTHING)
-        return None if self.busy is None else self.busy + carried_over
+    FIT = "none fits"
+    PRICE = "none of known price"
+    HOURS = "hours unknown"
+    TIME = "not done in the period"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
     """A workload on a GPU in one market; costs are None where price or time is unknown.
 
-    `price` is that of one GPU; of a machine with several, a share of what `offer` says.
+    `price` is that of one GPU, in the currency to compare in where there is a rate to it; of a machine with several, a
+    share of what `offer` says.
     """
 
     on: OnGpu
@@ -100,6 +51,7 @@ class Row:
     price: Price | None
     period: timedelta
     tokens: int
+    machines: int = 1
     doubts: tuple[str, ...] = ()
     """About the offer, as `offers.Doubts` says them."""
 
@@ -115,8 +67,15 @@ class Row:
 
     @property
     def always_on_micros(self) -> int | None:
-        """What it costs if the machine is up for the whole period."""
-        return None if self.price is None else accrued(self.price, self.period)
+        """What it costs if as many machines as are at work at the same time are up for the whole period."""
+        return None if self.price is None else accrued(self.price, self.period * self.machines)
+
+    @property
+    def less_than_always_on(self) -> Fraction | None:
+        """By what share it costs less as run; None where the work cannot be done on these machines in the period."""
+        if not self.is_possible or self.is_overfull:
+            return None
+        return share_less(self.as_run_micros, self.always_on_micros)
 
     @property
     def micros_per_million_tokens(self) -> int | None:
@@ -132,8 +91,13 @@ class Row:
 
     @property
     def is_overfull(self) -> bool:
-        """Whether the work does not get done within the period."""
-        return self.on.as_run is not None and self.on.as_run > self.period
+        """Whether the work is more than the machines get done within the period."""
+        return self.on.as_run is not None and self.on.as_run > self.period * self.machines
+
+    @property
+    def converted_from(self) -> str | None:
+        """The currency in which it is offered, if that is another."""
+        return self.offer.currency if self.offer and self.offer.currency != self.currency else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,6 +111,14 @@ class Held:
     def micros(self) -> int | None:
         """What it costs."""
         return self.row.always_on_micros if self.baseline.is_always_on else self.row.as_run_micros
+
+    @property
+    def converted_from(self) -> str | None:
+        """The currency in which it is offered, or its price was given, if that is another."""
+        given = self.baseline.price
+        if given is None:
+            return self.row.converted_from
+        return given.currency if given.currency != self.row.currency else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,15 +140,20 @@ class Comparison:
         spent = {part.currency for part in self.workload.spent}
         return tuple(sorted(spent | {row.currency for row in self.rows if row.currency}))
 
+    @property
+    def converted_from(self) -> tuple[str, ...]:
+        """The currency of each price that was converted."""
+        found = [row.converted_from for row in self.rows] + [self.held.converted_from if self.held else None]
+        return tuple(currency for currency in found if currency)
+
     def cheapest(self, currency: str, market: Market | None = None) -> Row | None:
         """Return the cheapest row (in `market`), as run, where all fits and gets done, as far as is known."""
-        costs = [
-            (row.as_run_micros, number)
-            for number, row in enumerate(self.rows)
-            if row.currency == currency and market in {None, row.market}
-            if row.as_run_micros is not None and row.is_possible and not row.is_overfull
-        ]
-        return self.rows[min(costs)[1]] if costs else None
+        able = [row for row in self._able(currency)[0] if market in {None, row.market}]
+        return min(able, key=lambda row: row.as_run_micros or 0, default=None)
+
+    def lack(self, currency: str) -> Lack | None:
+        """Return why there is no cheapest row in `currency`; None if there is one."""
+        return self._able(currency)[1]
 
     def spent_micros(self, currency: str) -> int | None:
         """Return what was spent, if all of it is known and in this currency; a part compares with nothing."""
@@ -194,6 +171,21 @@ class Comparison:
         if self.held is None or row.currency is None or row.currency != self.held.row.currency:
             return None
         return share_less(row.as_run_micros, self.held.micros)
+
+    def _able(self, currency: str) -> tuple[Sequence[Row], Lack | None]:
+        """Return the rows that can do the work at a cost in `currency`, as far as is known, or why there are none."""
+        conditions: tuple[tuple[Lack, Callable[[Row], bool]], ...] = (
+            (Lack.FIT, lambda row: row.is_possible),
+            (Lack.PRICE, lambda row: row.currency == currency),
+            (Lack.HOURS, lambda row: row.as_run_micros is not None),
+            (Lack.TIME, lambda row: not row.is_overfull),
+        )
+        rows: Sequence[Row] = self.rows
+        for lack, holds in conditions:
+            rows = [row for row in rows if holds(row)]
+            if not rows:
+                return rows, lack
+        return rows, None
 
     def always_on_micros(self, currency: str) -> int | None:
         """Return what the GPUs that were used would have cost always on, if all was spent in this currency."""

@@ -2,7 +2,8 @@
 
 A micro-unit is a millionth of the currency's unit. Cost accrues from a session's start; the cost of any stretch inside
 it is the difference of two accrued amounts, so stretches that partition a session always sum to the session exactly.
-Amounts are kept as exact fractions until `_rounded`, which is the only place where a fraction becomes micro-units.
+Amounts are kept as exact fractions until `_halves_to_even` (or `_rounded`, where a rule rounds up): only there does a
+fraction become micro-units.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, repeat
 from typing import TYPE_CHECKING
 
 from costctl.errors import BadValueError
@@ -108,6 +109,12 @@ def accrued(price: Price, elapsed: timedelta) -> int:
     return _nearest(price.micros_per_hour * (elapsed // _MICROSECOND), _MICROSECONDS_PER_HOUR)
 
 
+def accrued_at(price: Price, elapsed: Iterable[int]) -> list[int]:
+    """Return what `accrued` does for each of these lengths, in microseconds and none of them negative."""
+    twice, an_hour = 2 * price.micros_per_hour, _MICROSECONDS_PER_HOUR
+    return _halves_to_even([twice * microseconds + an_hour for microseconds in elapsed], 2 * an_hour)
+
+
 def charged(stretches: Iterable[tuple[Price, timedelta]], rounding: Rounding = TO_MICRO_UNITS) -> int:
     """Return the micro-units that stretches at prices of one currency cost together, rounded once.
 
@@ -127,11 +134,14 @@ def share(micros: int, part: timedelta, whole: timedelta) -> int:
 
     Shares are cumulative: a stretch from a to b gets the difference of two, so that stretches add up exactly.
     """
-    if part <= _NOTHING:
+    return share_at(micros, part // _MICROSECOND, whole // _MICROSECOND)
+
+
+def share_at(micros: int, part: int, whole: int) -> int:
+    """Return what `share` does, for lengths in microseconds."""
+    if part <= 0:
         return 0
-    if part >= whole:
-        return micros
-    return _rounded(micros * (part // _MICROSECOND), whole // _MICROSECOND, TO_MICRO_UNITS)
+    return micros if part >= whole else _nearest(micros * part, whole)
 
 
 def split(micros: int, weights: Sequence[int]) -> list[int]:
@@ -190,9 +200,12 @@ def _rounded(numerator: int, denominator: int, rounding: Rounding) -> int:
 
 def _nearest(numerator: int, denominator: int) -> int:
     """Return the whole number nearest to a fraction, half to even."""
-    whole, rest = divmod(numerator, denominator)
-    beyond_half = 2 * rest - denominator
-    return whole + 1 if beyond_half > 0 or (beyond_half == 0 and whole % 2) else whole
+    return _halves_to_even((2 * numerator + denominator,), 2 * denominator)[0]
+
+
+def _halves_to_even(with_half: Iterable[int], denominator: int) -> list[int]:
+    """Return fractions to which a half was added rounded down: what was a half leaves no rest, and goes to the even."""
+    return [whole if rest else whole - whole % 2 for whole, rest in map(divmod, with_half, repeat(denominator))]
 
 
 def format_amount(micros: int, *, decimals: int | None = None) -> str:

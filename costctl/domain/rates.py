@@ -113,31 +113,26 @@ class Rates:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionCosting:
-    """What stretches of a session cost, in `currency` (None if it has no price), and the rate if they are converted."""
+    """What a session costs, in `currency` (both None if it has no price), and the rate if that is converted."""
 
-    costing: Costing
+    costing: Costing | None
     currency: str | None
     rate: AppliedRate | None = None
 
 
 def converted(costing: Costing, rate: AppliedRate) -> Costing:
     """Return a session's `costing` at `rate`: what accrued is converted, so that stretches still add up exactly."""
-
-    def between(start: datetime | None, end: datetime | None) -> int | None:
-        reached = costing(None, end)
-        before = 0 if start is None else costing(None, start)
-        return None if reached is None or before is None else rate.convert(reached) - rate.convert(before)
-
-    return between
+    return lambda instants: [rate.convert(micros) for micros in costing(instants)]
 
 
 def costing_in(session: Session, currency: str | None, rates: Rates) -> SessionCosting:
     """Return how `session` costs in `currency` by the rate of the day it began; else, or without a rate, in its own."""
     own = session.price.currency if session.price else None
+    costing = session.costing()
     rate = rates.find(own, currency, session.started_at) if own and currency and own != currency else None
-    if rate is None:
-        return SessionCosting(costing=session.costing(), currency=own)
-    return SessionCosting(costing=converted(session.costing(), rate), currency=currency, rate=rate)
+    if rate is None or costing is None:
+        return SessionCosting(costing=costing, currency=own)
+    return SessionCosting(costing=converted(costing, rate), currency=currency, rate=rate)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

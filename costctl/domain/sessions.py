@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from costctl.domain.billing import PowerOn, bill
-from costctl.domain.money import Price, accrued
+from costctl.domain.instants import instant_of, microseconds_of
+from costctl.domain.money import Price, accrued_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import datetime, timedelta
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import timedelta
 
     from costctl.domain.billing import Bill
     from costctl.domain.rules import BillingRule
 
-    # What [start, end) costs in micro-units; None is from the beginning, or to the end.
-    Costing = Callable[[datetime | None, datetime | None], int | None]
+    # What a session has cost in micro-units until each of these instants, in microseconds since 1970: what a stretch
+    # costs is the difference of two.
+    Costing = Callable[[Sequence[int]], Sequence[int]]
+
+_FOREVER = microseconds_of(datetime.max.replace(tzinfo=UTC))
 
 
 class Phase(StrEnum):
@@ -63,10 +69,7 @@ class Instance:
 
 
 class PhaseSpan(NamedTuple):
-    """One stretch of a session; `run` is the number of the engine run in it, if one was up.
-
-    A tuple, since there are ten of them to each session: it is made in a third of the time of a frozen dataclass.
-    """
+    """One stretch of a session; `run` is the number of the engine run in it, if one was up."""
 
     phase: Phase
     started_at: datetime
@@ -77,6 +80,36 @@ class PhaseSpan(NamedTuple):
     def length(self) -> timedelta:
         """How long the stretch lasted."""
         return self.ended_at - self.started_at
+
+
+class PhaseColumns(NamedTuple):
+    """The phases of a session by columns, as the ledger has them: a report runs through a hundred thousand.
+
+    Each begins at its edge and ends at the next one, so there is one edge more than there are phases.
+    """
+
+    edges: tuple[int, ...] = ()
+    """In microseconds since 1970."""
+    phases: tuple[Phase, ...] = ()
+    runs: tuple[int | None, ...] = ()
+
+    def between(self, start: int, end: int) -> PhaseColumns:
+        """Return what of it lies in [start, end), without phases of no length at either end."""
+        edges = self.edges
+        if not edges or (start <= edges[0] and edges[-2] < edges[-1] <= end):
+            return self
+        end = min(end, edges[-1])
+        last = bisect_left(edges, end)
+        first = max(bisect_right(edges, start, hi=last) - 1, 0)
+        if first >= last or start >= end:
+            return PhaseColumns()
+        inside = edges[first + 1 : last]
+        return PhaseColumns((max(start, edges[first]), *inside, end), self.phases[first:last], self.runs[first:last])
+
+    def spans(self) -> Iterator[PhaseSpan]:
+        """Yield its phases one by one."""
+        edges = [instant_of(edge) for edge in self.edges]
+        return map(PhaseSpan, self.phases, edges, edges[1:], self.runs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +126,7 @@ class Session:
     ended_at: datetime | None
     end_reason: EndReason | None
     price: Price | None
-    phases: tuple[PhaseSpan, ...] = field(default=())
+    phase_columns: PhaseColumns = field(default=PhaseColumns())
     rule_name: str | None = None
     """The billing rule that was frozen into it when it began."""
     rule: BillingRule | None = None
@@ -113,45 +146,45 @@ class Session:
         """How long the session lasted, or has lasted so far as is known."""
         return self.known_until - self.started_at
 
+    @property
+    def phases(self) -> tuple[PhaseSpan, ...]:
+        """What it was from its start to where it is known; they partition it."""
+        return tuple(self.phase_columns.spans())
+
     def cost(self, start: datetime | None = None, end: datetime | None = None) -> int | None:
         """Return what [start, end) of this session cost in micro-units (all of it by default), None if unpriced."""
-        return self.costing()(start, end)
+        costing = self.costing()
+        if costing is None:
+            return None
+        until = _FOREVER if end is None else microseconds_of(end)
+        before, reached = costing((microseconds_of(start or self.started_at), until))
+        return reached - before
 
-    def costing(self) -> Costing:
-        """Return `cost` for many stretches: the bill is made once."""
+    def costing(self) -> Costing | None:
+        """Return what it cost until any instants, None if it is unpriced; the bill is made once."""
         price = self.price
         if price is None:
-            return _unpriced
+            return None
         if self.rule is not None:
-            return self.bill(price, self.rule).between
-        return _by_time(price, self.started_at, self.known_until)
+            return self.bill(price, self.rule).amounts_until
+        return _by_time(price, microseconds_of(self.started_at), microseconds_of(self.known_until))
 
     def bill(self, price: Price, rule: BillingRule, released_at: datetime | None = None) -> Bill:
         """Return what this session costs at `price` by `rule`, as far as it is known."""
         return bill(PowerOn.at(price, self.started_at, self.known_until, released_at), rule)
 
-    def spans(self, start: datetime | None = None, end: datetime | None = None) -> Iterator[PhaseSpan]:
-        """Yield the phases, clipped to [start, end), leaving out what lies outside."""
-        for span in self.phases:
-            begin = max(span.started_at, start) if start else span.started_at
-            finish = min(span.ended_at, end) if end else span.ended_at
-            if begin < finish:
-                is_whole = begin is span.started_at and finish is span.ended_at
-                yield span if is_whole else span._replace(started_at=begin, ended_at=finish)
+    def spans(self, start: datetime, end: datetime) -> Iterator[PhaseSpan]:
+        """Return the phases, clipped to [start, end), leaving out what lies outside or has no length."""
+        clipped = self.phase_columns.between(microseconds_of(start), microseconds_of(end))
+        return (span for span in clipped.spans() if span.started_at < span.ended_at)
 
 
-def _by_time(price: Price, started_at: datetime, ended_at: datetime) -> Costing:
-    """Return the costing by the exact time: what has accrued at a stretch's end, less what had at its start."""
+def _by_time(price: Price, started_at: int, ended_at: int) -> Costing:
+    """Return the costing by the exact time: what has accrued since the start."""
+    length = ended_at - started_at
 
-    def until(instant: datetime) -> int:
-        return 0 if instant <= started_at else accrued(price, min(instant, ended_at) - started_at)
+    def until(instants: Sequence[int]) -> Sequence[int]:
+        elapsed = [instant - started_at for instant in instants]
+        return accrued_at(price, [0 if time < 0 else min(time, length) for time in elapsed])
 
-    def cost(start: datetime | None, end: datetime | None) -> int:
-        reached = until(end or ended_at)
-        return reached if start is None else reached - until(start)
-
-    return cost
-
-
-def _unpriced(start: datetime | None, end: datetime | None) -> None:  # noqa: ARG001 - the shape of all costings
-    return None
+    return until

@@ -13,6 +13,7 @@ from costctl.domain.roofline import MOST_CONCURRENT, Roofline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from costctl.domain.gpu_models import GpuModel
     from costctl.domain.models import ModelFacts
@@ -125,7 +126,7 @@ def speed_on(
 
 
 def _best(load: Load, gpu: GpuModel, measures: Iterable[Measure]) -> Measure | None:
-    """Return the measure to go by: real use before benchmarks, then the newest."""
+    """Return the measure to go by: real use before benchmarks, then the newest, then the longest."""
     fitting = [
         measure
         for measure in measures
@@ -134,7 +135,11 @@ def _best(load: Load, gpu: GpuModel, measures: Iterable[Measure]) -> Measure | N
         and (measure.gpu, measure.gpu_count) == (gpu.name, 1)
         and measure.traffic.tokens
     ]
-    return max(fitting, key=lambda measure: (not measure.is_benchmark, measure.measured_at), default=None)
+    return max(fitting, key=_rank, default=None)
+
+
+def _rank(measure: Measure) -> tuple[bool, datetime, timedelta]:
+    return not measure.is_benchmark, measure.measured_at, measure.busy
 
 
 def _measured(load: Load, measure: Measure, there: Setup | None, at_once: float | None) -> Speed:

@@ -18,15 +18,15 @@ from heapq import nsmallest
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-from costctl.domain.money import Price, accrued, charged
+from costctl.domain.instants import instant_of, length_of
+from costctl.domain.money import Price, accrued_at, charged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 CANDIDATES = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 60))
 TAILS_SHOWN = 5
-_NOTHING = timedelta(0)
-_FOREVER = timedelta(days=36_500)
+_FOREVER_US = timedelta(days=36_500) // timedelta.resolution
 _READING = timedelta(seconds=1)  # between a window's end and the record of it, clocks are read twice
 
 
@@ -46,15 +46,26 @@ class IdleGap(NamedTuple):
     """One idle time of a session, from its beginning as far as the period goes; a month may have tens of thousands."""
 
     session_id: int
-    started_at: datetime
-    length: timedelta
+    started_us: int
+    """In microseconds since 1970."""
+    length_us: int
     price: Price
     end: GapEnd
 
     @property
+    def started_at(self) -> datetime:
+        """When it began."""
+        return instant_of(self.started_us)
+
+    @property
+    def length(self) -> timedelta:
+        """How long it lasted."""
+        return length_of(self.length_us)
+
+    @property
     def cost_micros(self) -> int:
         """What it cost by the second, in the price's currency."""
-        return accrued(self.price, self.length)
+        return accrued_at(self.price, (self.length_us,))[0]
 
     @property
     def is_tail(self) -> bool:
@@ -171,23 +182,25 @@ class _AtOnePrice:
 
     def __init__(self, gaps: Sequence[IdleGap]) -> None:
         self.price = gaps[0].price
-        self.shortest_window = min((gap.length for gap in gaps if gap.end is GapEnd.WINDOW), default=_FOREVER)
-        self._lengths = sorted([gap.length for gap in gaps])
-        self._sums = list(accumulate(self._lengths, initial=_NOTHING))
-        self._until_work = sorted([gap.length for gap in gaps if gap.end is GapEnd.WORK])
+        self.shortest_window = length_of(
+            min((gap.length_us for gap in gaps if gap.end is GapEnd.WINDOW), default=_FOREVER_US)
+        )
+        self._lengths = sorted([gap.length_us for gap in gaps])
+        self._sums = list(accumulate(self._lengths, initial=0))
+        self._until_work = sorted([gap.length_us for gap in gaps if gap.end is GapEnd.WORK])
 
     @property
     def total(self) -> timedelta:
-        return self._sums[-1]
+        return length_of(self._sums[-1])
 
     def within(self, window: timedelta) -> timedelta:
         """Return how long they would have been together, had each ended with `window` at the latest."""
-        whole = bisect_right(self._lengths, window)
-        return self._sums[whole] + (len(self._lengths) - whole) * window
+        whole = bisect_right(self._lengths, window // timedelta.resolution)
+        return length_of(self._sums[whole]) + (len(self._lengths) - whole) * window
 
     def restarts(self, window: timedelta) -> int:
         """Return how many would have been over when work came."""
-        return len(self._until_work) - bisect_right(self._until_work, window)
+        return len(self._until_work) - bisect_right(self._until_work, window // timedelta.resolution)
 
 
 def _study(
@@ -205,4 +218,4 @@ def _study(
 
 
 def _costliest(tails: Iterable[IdleGap], most: int) -> list[IdleGap]:
-    return nsmallest(most, tails, key=lambda gap: (-gap.cost_micros, gap.started_at))
+    return nsmallest(most, tails, key=lambda gap: (-gap.cost_micros, gap.started_us))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from costctl.domain.roofline import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
+    from datetime import date
 
     from costctl.domain.offers import Market
 
@@ -34,6 +34,7 @@ class Load:
         busy: how long requests were at work; None where that is yet to be estimated from `traffic`.
         other: off, stopping, asleep or unknown.
         context: the engine's `--max-model-len`; None is the model's own.
+        last_day: the newest on which it was at work; None if it never was.
         concurrency: how many requests are assumed to be at work at once; None where `busy` tells it.
     """
 
@@ -46,6 +47,7 @@ class Load:
     other: timedelta = _NOTHING
     traffic: Traffic = _NO_TRAFFIC
     context: int | None = None
+    last_day: date | None = None
     concurrency: float | None = None
 
     @property
@@ -63,10 +65,12 @@ class Spent:
     currency: str
     micros: int
     length: timedelta
+    machines: int = 1
+    """So many of them were up at the same time."""
 
     def always_on_micros(self, period: timedelta) -> int:
-        """Return what the whole `period` would have cost at the same rate."""
-        whole, used = period // _MICROSECOND, self.length // _MICROSECOND
+        """Return what so many machines would have cost for the whole `period` at the same rate."""
+        whole, used = self.machines * period // _MICROSECOND, self.length // _MICROSECOND
         return to_micro_units(Fraction(self.micros * whole, used)) if used else 0
 
 
@@ -126,6 +130,8 @@ class Workload:
     is_partly_unpriced: bool = False
     """Whether there was more to pay than `spent` knows."""
     plan: Plan | None = None
+    machines: int = 1
+    """So many were up at the same time: as many are compared with, each with one GPU."""
 
     @property
     def traffic(self) -> Traffic:
@@ -163,8 +169,8 @@ ENOUGH_TO_MEASURE = timedelta(minutes=10)
 """With less work than this, a single odd request decides."""
 
 
-def measures_of(loads: Iterable[Load], measured_at: datetime) -> list[Measure]:
-    """Return what `loads` of the ledger tell of the speed of GPUs, where there was enough work."""
+def measures_of(loads: Iterable[Load]) -> list[Measure]:
+    """Return what `loads` of the ledger, by UTC days, tell of the speed of GPUs, where there was enough work."""
     return [
         Measure(
             model=load.model,
@@ -172,9 +178,10 @@ def measures_of(loads: Iterable[Load], measured_at: datetime) -> list[Measure]:
             gpu_count=load.gpu_count,
             traffic=load.traffic,
             busy=load.busy,
-            measured_at=measured_at,
+            measured_at=datetime.combine(load.last_day, time(), UTC),
             source="ledger",
         )
         for load in loads
-        if load.model and load.gpu and load.traffic.tokens and load.busy and load.busy >= ENOUGH_TO_MEASURE
+        if load.model and load.gpu and load.last_day
+        if load.traffic.tokens and load.busy and load.busy >= ENOUGH_TO_MEASURE
     ]

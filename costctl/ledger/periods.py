@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Select, Text, cast, func, select
 
-from costctl.ledger.schema import BATCHES, ENGINE_RUNS, GPU_MINUTES, SESSIONS, USAGE_HOURS
+from costctl.domain.instants import instant_of, length_of
+from costctl.ledger.schema import BATCHES, ENGINE_RUNS, GPU_MINUTES, SESSIONS, USAGE_HOURS, stored
 from costctl.ledger.transactions import Transactions
 from costctl.ledger.values import Batch, GpuUse, RunFact, UsageHour
 
@@ -81,7 +82,8 @@ class Periods(Transactions):
     def _runs(self, which: ColumnElement[bool]) -> list[RunFact]:
         run = ENGINE_RUNS.c
         command = cast(run.command, Text)  # most have the same: each text is parsed once
-        query = select(run.session_id, run.number, run.engine, run.model, command, run.started_at, run.ready_at)
+        times = stored(run.started_at), stored(run.ready_at)
+        query = select(run.session_id, run.number, run.engine, run.model, command, *times)
         with self._look() as connection:
             rows = connection.execute(query.where(which)).all()
         return [
@@ -91,27 +93,32 @@ class Periods(Transactions):
                 engine=engine,
                 model=model,
                 command=_words(command),
-                start=None if ready_at is None else ready_at - started_at,
+                start=None if ready_us is None else length_of(ready_us - started_us),
             )
-            for session_id, number, engine, model, command, started_at, ready_at in rows
+            for session_id, number, engine, model, command, started_us, ready_us in rows
         ]
 
     def _usage(self, which: ColumnElement[bool]) -> list[UsageHour]:
         use = USAGE_HOURS.c
-        query = select(use.session_id, use.hour_at, use.model, use.requests, use.prompt_tokens, use.generation_tokens)
+        query = select(
+            use.session_id, stored(use.hour_at), use.model, use.requests, use.prompt_tokens, use.generation_tokens
+        )
         with self._look() as connection:
             rows = connection.execute(query.where(which)).all()
         return [
             UsageHour(
                 session_id=session_id,
-                hour_at=hour_at,
+                hour_at=_hour(hour_us),
                 model=model,
                 requests=requests,
                 prompt_tokens=prompt_tokens,
                 generation_tokens=generation_tokens,
             )
-            for session_id, hour_at, model, requests, prompt_tokens, generation_tokens in rows
+            for session_id, hour_us, model, requests, prompt_tokens, generation_tokens in rows
         ]
+
+
+_hour = lru_cache(maxsize=1000)(instant_of)  # a month has 744, and many sessions in each
 
 
 @lru_cache(maxsize=64)

@@ -9,7 +9,7 @@ They are plain tables, not mapped classes: rows never leave this package, and th
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Dialect,
     ForeignKey,
     Index,
@@ -26,18 +27,13 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    type_coerce,
 )
+
+from costctl.domain.instants import instant_of, microseconds_of
 
 REVISION = "0003"
 """The newest revision in `migrations/versions`, which are numbered: a greater one is from a newer costctl."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def instant_of(microseconds: int) -> datetime:
-    """Return the instant that is stored as so many microseconds since the epoch, in UTC."""
-    return _EPOCH + microseconds * _MICROSECOND
 
 
 class Instant(TypeDecorator[datetime]):
@@ -56,11 +52,16 @@ class Instant(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError(f"the instant {value} needs a time zone")
-        return (value - _EPOCH) // _MICROSECOND
+        return microseconds_of(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Return the instant in UTC."""
         return None if value is None else instant_of(value)
+
+
+def stored(column: Column[datetime]) -> ColumnElement[int]:
+    """Return a column of instants as the integers that are stored: most in a report never need to be more."""
+    return type_coerce(column, BigInteger)
 
 
 class Json(TypeDecorator[Any]):

@@ -6,28 +6,25 @@ from collections import defaultdict
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from costctl.domain.fit import MEMORY_SHARE, Caveat, caveats
+from costctl.domain.fit import MEMORY_SHARE, Caveat, Verdict, caveats
 from costctl.domain.offers import Market
 from costctl.domain.roofline import BANDWIDTH_EFFICIENCY, COMPUTE_EFFICIENCY, STEP_OVERHEAD_S
 from costctl.domain.speed import Basis, Ground, Speed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from costctl.domain.comparison import Comparison, Part, Row
+    from costctl.domain.comparison import Comparison, Row
+    from costctl.domain.on_gpu import OnGpu, Part
     from costctl.domain.workload import Measure, Plan
     from costctl.reports.wording import Wording
 
 
 def assumptions(found: Comparison, words: Wording) -> Iterator[str]:
-    """Yield what the hours rest on: GPU by GPU, then what all have in common."""
-    gpus_by_words: defaultdict[str, list[str]] = defaultdict(list)
-    for on in found.gpus:
-        for part in on.parts:
-            if part.load.busy is None or part.load.busy:
-                gpus_by_words[assumption(part, words)].append(on.gpu.name)
-    yield from (f"{', '.join(gpus)}: {text}" for text, gpus in gpus_by_words.items())
-    if any(part.speed.ground.basis is Basis.ESTIMATED for on in found.gpus for part in on.parts):
+    """Yield what the hours rest on: GPU by GPU, then what all have in common. Where work does not fit, it has none."""
+    possible = [on for on in found.gpus if on.verdict is not Verdict.TOO_LARGE]
+    yield from _by_gpu(((on.gpu.name, text) for on in possible for text in _grounds(on, words)), words)
+    if any(part.speed.ground.basis is Basis.ESTIMATED for on in possible for part in on.parts):
         yield _roofline(words)
     if found.workload.plan is not None:
         yield from _plan(found.workload.plan, words)
@@ -43,96 +40,143 @@ def assumptions(found: Comparison, words: Wording) -> Iterator[str]:
         yield words.say("Spot machines can be taken away at any time; what that costs is not in these figures.")
 
 
-def assumption(part: Part, words: Wording) -> str:
-    """Return in words what the hours of a load on a GPU rest on."""
-    model = part.load.model or words.say("the work")
-    match part.speed.ground:
+def assumption(parts: Sequence[Part], words: Wording) -> str:
+    """Return in words what the hours of loads on a GPU rest on, which have the same ground and measure."""
+    speed = parts[0].speed
+    models = words.listed(dict.fromkeys(_model(part, words) for part in parts))
+    match speed.ground:
         case Ground.OWN:
-            return words.say("measured: {model} ran on it.", model=model)
+            return words.say("measured: {models} ran on it.", models=models)
         case Ground.LEDGER:
-            return _by_ledger(part.speed, model, words)
+            return _by_ledger(speed, models, words)
         case Ground.BENCHMARK:
-            return _by_benchmark(part, model, words)
+            return _by_benchmark(parts, models, words)
         case Ground.ROOFLINE:
-            return words.say(
-                "estimated by roofline for {model}; requests at work at once: {number}.",
-                model=model,
-                number=_at_once(part.speed, words),
-            )
+            return words.say("estimated by roofline for {models}.", models=_at_once_each(parts, words))
         case Ground.GIVEN:
             return words.say("the hours are as given, on every GPU the same.")
         case Ground.NO_TRAFFIC:
-            return words.say("no tokens of {model} were counted, so the hours stay as they were.", model=model)
+            return words.say("no tokens of {models} were counted, so the hours stay as they were.", models=models)
         case Ground.UNKNOWN_GPU:
             return words.say(
-                "{model} ran on a GPU of which no facts are known, so the hours stay as they were.", model=model
+                "{models} ran on a GPU of which no facts are known, so the hours stay as they were.", models=models
             )
         case Ground.UNKNOWN_MODEL:
-            return words.say("the speed of {model} is not known, so the hours stay as they are.", model=model)
+            return words.say("the speed of {models} is not known, so the hours stay as they are.", models=models)
 
 
 def remarks(found: Comparison, words: Wording) -> Iterator[str]:
     """Yield what should be known before renting one of these GPUs."""
-    for name in sorted(
-        {part.load.model for on in found.gpus for part in on.parts if part.load.model and not part.model}
-    ):
+    unknown = sorted({part.load.model for on in found.gpus for part in on.parts if part.load.model and not part.model})
+    if unknown:
         yield words.say(
-            "{model} is not known here, so neither is whether it fits: name the folder of its files instead. Its speed "
-            "can be measured with `vllm bench serve` and imported with `costctl benchmarks import`.",
-            model=name,
+            "Not known here, so neither is whether it fits: {models}. Name the folder of the model's files instead. "
+            "Its speed can be measured with `vllm bench serve` and imported with `costctl benchmarks import`.",
+            models=words.listed(unknown),
         )
-    for on in found.gpus:
-        if on.flags:
-            yield words.say("{gpu}: vLLM needs `{flags}`.", gpu=on.gpu.name, flags=" ".join(on.flags))
-        models = {part.model.name: part.model for part in on.parts if part.model}
-        for caveat in dict.fromkeys(one for model in models.values() or (None,) for one in caveats(on.gpu, model)):
-            yield f"{on.gpu.name}: {_caveat(caveat, words)}"
-    for row in found.rows:
-        yield from _row_remarks(row, words)
+    possible = [on for on in found.gpus if on.verdict is not Verdict.TOO_LARGE]
+    yield from _by_gpu(((on.gpu.name, text) for on in possible for text in _needs(on, words)), words)
+    yield from _by_gpu(((row.on.gpu.name, text) for row in found.rows for text in _row_remarks(row, words)), words)
+
+
+def _by_gpu(said: Iterable[tuple[str, str]], words: Wording) -> Iterator[str]:
+    """Yield each text once, after the names of the GPUs of which it is said."""
+    gpus_by_text: defaultdict[str, list[str]] = defaultdict(list)
+    for gpu, text in dict.fromkeys(said):
+        gpus_by_text[text].append(gpu)
+    yield from (words.say("{gpus}: {text}", gpus=words.listed(gpus), text=text) for text, gpus in gpus_by_text.items())
+
+
+def _grounds(on: OnGpu, words: Wording) -> Iterator[str]:
+    """Yield what the hours on a GPU rest on, once for all loads of which the same is to be said."""
+    alike: defaultdict[tuple[Ground, Measure | None], list[Part]] = defaultdict(list)
+    for part in on.parts:
+        if part.load.busy is None or part.load.busy:
+            alike[part.speed.ground, part.speed.measure].append(part)
+    firmest_first = sorted(alike.items(), key=lambda item: item[0][0].weakness)
+    yield from (assumption(parts, words) for _, parts in firmest_first)
+
+
+def _needs(on: OnGpu, words: Wording) -> Iterator[str]:
+    """Yield in one text what a GPU asks of those who use it, if it is anything."""
+    said = [words.say("vLLM needs `{flags}`.", flags=" ".join(on.flags))] if on.flags else []
+    models = {part.model.name: part.model for part in on.parts if part.model}
+    known = dict.fromkeys(one for model in models.values() or (None,) for one in caveats(on.gpu, model))
+    said += [_caveat(caveat, words) for caveat in known]
+    if said:
+        yield words.together(said)
 
 
 def _row_remarks(row: Row, words: Wording) -> Iterator[str]:
-    name = f"{row.on.gpu.name} {row.market}"
     if row.price is None:
-        yield words.say("{name}: no price is known; set one with `costctl prices set`.", name=name)
+        yield words.say("no price is known; set one with `costctl prices set`.")
     if row.offer and row.offer.gpu_count > 1:
         yield words.say(
-            "{name}: only machines with {count} GPUs are offered; the price is the share of one.",
-            name=name,
-            count=row.offer.gpu_count,
+            "only machines with {count} GPUs are offered; the price is the share of one.",
+            count=words.number(row.offer.gpu_count),
         )
-    if row.is_overfull:
-        yield words.say("{name}: the work does not get done in the time; it needs more than one GPU.", name=name)
+    if row.is_possible and row.is_overfull:
+        yield words.count(
+            "the work does not get done in the time; it needs more than one machine.",
+            "the work does not get done in the time; it needs more than {number} machines.",
+            row.machines,
+        )
 
 
-def _by_ledger(speed: Speed, model: str, words: Wording) -> str:
+def _model(part: Part, words: Wording) -> str:
+    return part.load.model or words.say("the work")
+
+
+def _by_ledger(speed: Speed, models: str, words: Wording) -> str:
     assert speed.measure is not None  # noqa: S101 - that is its ground
     return words.say(
-        "measured: by the pace of {model} in {busy} of work on it, up to {day}, in this ledger.",
-        model=model,
+        "measured: by the pace of {models} in {busy} of work on it, up to {day}, in this ledger.",
+        models=models,
         busy=words.length(speed.measure.busy),
         day=_day(speed.measure),
     )
 
 
-def _by_benchmark(part: Part, model: str, words: Wording) -> str:
-    measure = part.speed.measure
+def _by_benchmark(parts: Sequence[Part], models: str, words: Wording) -> str:
+    measure = parts[0].speed.measure
     assert measure is not None  # noqa: S101 - that is its ground
     at_once = measure.concurrency
-    during = words.say("as many as it takes") if at_once is None else words.number(at_once)
-    facts = {"model": model, "day": _day(measure), "during": during}
-    if part.model is None:
+    facts = {
+        "day": _day(measure),
+        "during": words.say("as many as it takes") if at_once is None else words.number(at_once),
+    }
+    if parts[0].model is None:
         return words.say(
-            "measured: by the pace of {model} in a benchmark of {day} at saturation ({during} requests at once): "
+            "measured: by the pace of {models} in a benchmark of {day} at saturation ({during} requests at once): "
             "people seldom keep a GPU so full, so expect more hours.",
+            models=models,
             **facts,
         )
     return words.say(
-        "measured: by a benchmark of {model} of {day} at saturation ({during} requests at once), carried over by "
-        "roofline to {number} at once.",
-        number=_at_once(part.speed, words),
+        "measured: by a benchmark of {day} at saturation ({during} requests at once), carried over by roofline to "
+        "{models}.",
+        models=_at_once_each(parts, words),
         **facts,
     )
+
+
+def _at_once_each(parts: Sequence[Part], words: Wording) -> str:
+    """Return the models with how many requests are taken to be at work at once."""
+    numbers: defaultdict[str, list[float]] = defaultdict(list)
+    for part in parts:
+        numbers[_model(part, words)].append(part.speed.concurrency or 1)
+    models: defaultdict[str, list[str]] = defaultdict(list)
+    for model, found in numbers.items():
+        models[_range(found, words)].append(model)
+    return words.listed(
+        words.say("{models} ({number} at once)", models=words.listed(names), number=number)
+        for number, names in models.items()
+    )
+
+
+def _range(numbers: Sequence[float], words: Wording) -> str:
+    ends = dict.fromkeys(round(number, 1) for number in (min(numbers), max(numbers)))
+    return "-".join(words.number(Fraction(end), 0 if end == int(end) else 1) for end in ends)
 
 
 def _plan(plan: Plan, words: Wording) -> Iterator[str]:
@@ -154,11 +198,6 @@ def _plan(plan: Plan, words: Wording) -> Iterator[str]:
         )
 
 
-def _at_once(speed: Speed, words: Wording) -> str:
-    number = round(speed.concurrency or 1, 1)
-    return words.number(Fraction(number), 0 if number == int(number) else 1)
-
-
 def _day(measure: Measure) -> str:
     return f"{measure.measured_at:%Y-%m-%d}"
 
@@ -167,7 +206,7 @@ def _roofline(words: Wording) -> str:
     return words.say(
         "Roofline: a prompt is read at {compute} of the data sheet's FLOP/s; a step of writing takes what its memory "
         "traffic (weights and KV cache) takes at {bandwidth} of the bandwidth, and {overhead} ms. How many requests "
-        "were at work at once follows from the tokens of each busy second where the model ran. Know better? "
+        "were at work at once follows from the tokens of each busy second where the model ran. A measure is better: "
         "`costctl benchmarks import`.",
         compute=words.share(Fraction(COMPUTE_EFFICIENCY), 0),
         bandwidth=words.share(Fraction(BANDWIDTH_EFFICIENCY), 0),
@@ -178,8 +217,8 @@ def _roofline(words: Wording) -> str:
 def _caveat(caveat: Caveat, words: Wording) -> str:
     match caveat:
         case Caveat.NO_BF16:
-            return words.say("it has no bf16, so models run in fp16.")
+            return words.say("It has no bf16, so models run in fp16.")
         case Caveat.NO_FP8_KV:
-            return words.say("it has no FP8 KV cache: leave `--kv-cache-dtype` at auto.")
+            return words.say("It has no FP8 KV cache: leave `--kv-cache-dtype` at auto.")
         case Caveat.WEIGHTS_ONLY:
             return words.say("FP8 weights are computed in 16 bits there: they save memory, not arithmetic.")

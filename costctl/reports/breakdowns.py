@@ -193,7 +193,7 @@ def gpu_section(report: Report, words: Wording) -> Section | None:
     )
     seen = words.say("Over the minutes in which an engine was up; the driver's own figures.")
     table = Table(key="gpus", columns=columns, rows=rows)
-    return Section(key="gpus", title=words.say("GPUs"), blocks=(table, Prose(seen)))
+    return Section(key="gpus", title=words.say("GPU use"), blocks=(table, Prose(seen)))
 
 
 def _batch_table(report: Report, words: Wording) -> Table:

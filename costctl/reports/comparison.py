@@ -6,27 +6,38 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from costctl.domain.comparison import per_year, share_less
+from costctl.domain.comparison import per_year
 from costctl.domain.fit import Verdict
-from costctl.domain.offers import Market
+from costctl.domain.speed import Basis
 from costctl.domain.workload import WEEK
 from costctl.reports.assumptions import assumptions, remarks
-from costctl.reports.comparison_details import market_text, memory_tables, offers_table
+from costctl.reports.comparison_answers import answers
+from costctl.reports.comparison_details import market_text, memory_tables, offers_tables
 from costctl.reports.outline import Amount, Column, Document, Length, Notes, Prose, Section, Share, Table
+from costctl.reports.rates import rates_section
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from fractions import Fraction
 
-    from costctl.domain.comparison import Comparison, OnGpu, Row
+    from costctl.domain.comparison import Comparison, Row
+    from costctl.domain.on_gpu import OnGpu
+    from costctl.domain.rates import RateUse
     from costctl.reports.outline import Cell, Chart
     from costctl.reports.wording import Wording
 
 
-def comparison_document(found: Comparison, words: Wording) -> Document:
-    """Return a comparison that stands alone."""
+def comparison_document(found: Comparison, rates: Sequence[RateUse], words: Wording) -> Document:
+    """Return a comparison that stands alone, with the rates of exchange that it used."""
     section = comparison_section(found, words)
-    return Document(title=section.title, subtitle="", sections=(replace(section, title=""),), zone=ZoneInfo("UTC"))
+    sections = (replace(section, title=""), rates_section(rates, words))
+    return Document(title=section.title, subtitle="", sections=tuple(filter(None, sections)), zone=ZoneInfo("UTC"))
+
+
+def no_comparison_section(reason: str, words: Wording) -> Section:
+    """Return why there is no comparison."""
+    text = words.say("There is no comparison: {reason}.", reason=reason)
+    return Section(key="comparison", title=words.say("Comparison of GPUs"), blocks=(Prose(text),))
 
 
 def comparison_section(found: Comparison, words: Wording, charts: Iterable[Chart] = ()) -> Section:
@@ -38,10 +49,10 @@ def comparison_section(found: Comparison, words: Wording, charts: Iterable[Chart
             Prose(_question(found, words)),
             _costs(found, words),
             *charts,
-            *(Prose(sentence) for sentence in _answers(found, words)),
+            *(Prose(sentence) for sentence in answers(found, words)),
             *_baseline(found, words),
             *memory_tables(found, words),
-            offers_table(found, words),
+            *offers_tables(found, words),
             Notes((*assumptions(found, words), *remarks(found, words))),
         ),
     )
@@ -64,6 +75,8 @@ def basis_text(on: OnGpu, words: Wording) -> str:
     """Return in a word what the hours on a GPU rest on."""
     if on.weakest is None:
         return words.say("unchanged")
+    if on.weakest.ground.basis is Basis.UNCHANGED and len(on.bases) > 1:
+        return words.say("mixed")
     names = {
         "measured": words.say("measured"),
         "estimated": words.say("estimated"),
@@ -73,10 +86,14 @@ def basis_text(on: OnGpu, words: Wording) -> str:
 
 
 def _question(found: Comparison, words: Wording) -> str:
-    return words.say(
+    workload = found.workload
+    return words.count(
         "What the same work would cost on one of each GPU within {period}: as run (the machine is up only as it was) "
         "and always on.",
-        period=words.length(found.workload.period),
+        "What the same work would cost on each GPU within {period}: as run (machines are up only as they were) and "
+        "with {number} always on, as many as were up at once.",
+        workload.machines,
+        period=words.length(workload.period),
     )
 
 
@@ -106,7 +123,7 @@ def _cost_cells(row: Row, words: Wording) -> tuple[Cell, ...]:
         Amount(micros=row.price.micros_per_hour, currency=row.price.currency, per="h") if row.price else None,
         _amount(row, row.as_run_micros),
         _amount(row, row.always_on_micros),
-        _share(share_less(row.as_run_micros, row.always_on_micros) if row.is_possible else None),
+        _share(row.less_than_always_on),
         _amount(row, row.micros_per_million_tokens),
     )
 
@@ -125,49 +142,6 @@ def _amount(row: Row, micros: int | None) -> Amount | str:
 
 def _share(fraction: Fraction | None) -> Share | str:
     return "" if fraction is None else Share(fraction)
-
-
-def _answers(found: Comparison, words: Wording) -> Iterator[str]:
-    for currency in found.currencies:
-        yield from _cheapest(found, currency, words)
-        yield from _before_and_after(found, currency, words)
-
-
-def _cheapest(found: Comparison, currency: str, words: Wording) -> Iterator[str]:
-    spent = found.spent_micros(currency)
-    if found.is_none_cheaper(currency) and spent is not None:
-        yield words.say("None is cheaper than what you have: {spent}.", spent=words.amount(spent, currency, 2))
-    row = found.cheapest(currency)
-    if row is None or row.as_run_micros is None:
-        yield words.say("No GPU that fits has a price in {currency}.", currency=currency)
-        return
-    cheapest = words.say(
-        "{gpu} {market}, {amount}",
-        gpu=row.on.gpu.name,
-        market=market_text(row.market, words),
-        amount=words.amount(row.as_run_micros, currency, 2),
-    )
-    if row.on.verdict is None:
-        yield words.say("The cheapest in {currency}, if it fits: {cheapest}.", currency=currency, cheapest=cheapest)
-    else:
-        yield words.say("The cheapest that fits, in {currency}: {cheapest}.", currency=currency, cheapest=cheapest)
-    safer = found.cheapest(currency, Market.ON_DEMAND)
-    if row.market is Market.SPOT and safer and safer.as_run_micros is not None:
-        amount = words.amount(safer.as_run_micros, currency, 2)
-        yield words.say("The cheapest that nobody takes away: {gpu}, {amount}.", gpu=safer.on.gpu.name, amount=amount)
-
-
-def _before_and_after(found: Comparison, currency: str, words: Wording) -> Iterator[str]:
-    spent, always_on = found.spent_micros(currency), found.always_on_micros(currency)
-    less = share_less(spent, always_on)
-    if spent is None or always_on is None or less is None:
-        return
-    yield words.say(
-        "Always on, the GPUs that were used would have cost {always_on}; it was {spent}, {share} less.",
-        always_on=words.amount(always_on, currency, 2),
-        spent=words.amount(spent, currency, 2),
-        share=words.share(less),
-    )
 
 
 def _baseline(found: Comparison, words: Wording) -> Iterator[Table]:
@@ -191,7 +165,8 @@ def _baseline(found: Comparison, words: Wording) -> Iterator[Table]:
 
 def _rented(row: Row, words: Wording, *, always_on: bool) -> str:
     use = words.say("always on") if always_on else words.say("as run")
-    return f"{row.on.gpu.name} {market_text(row.market, words)} {use}"
+    several = f"{words.number(row.machines)}x " if always_on and row.machines > 1 else ""
+    return f"{several}{row.on.gpu.name} {market_text(row.market, words)} {use}"
 
 
 def _in_period_and_year(row: Row, micros: int | None) -> tuple[Cell, ...]:

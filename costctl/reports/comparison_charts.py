@@ -28,7 +28,7 @@ def _cost(row: Row, words: Wording) -> Iterator[GpuCost]:
     if row.is_possible and row.as_run_micros is not None and row.always_on_micros is not None:
         weakest = row.on.weakest
         yield GpuCost(
-            name=f"{row.on.gpu.name}, {market_text(row.market, words)}",
+            name=words.say("{gpu}, {market}", gpu=row.on.gpu.name, market=market_text(row.market, words)),
             as_run_micros=row.as_run_micros,
             always_on_micros=row.always_on_micros,
             is_estimated=weakest is not None and weakest.ground.basis is not Basis.MEASURED,

@@ -25,13 +25,16 @@ def market_text(market: Market, words: Wording) -> str:
 
 
 def memory_tables(found: Comparison, words: Wording) -> Iterator[Table]:
-    """Yield a table of the memory that each model needs on each GPU, if any is known."""
-    rows = [
-        (on.gpu.name, part.load.model or "", *_memory_cells(part.fit, words))
+    """Yield a table of the memory that the model needs which has least room on each GPU, if any is known."""
+    fits = [
+        min(
+            ((on.gpu.name, part.load.model or "", part.fit) for part in on.parts if part.fit is not None),
+            key=lambda row: _room(row[2]),
+            default=None,
+        )
         for on in found.gpus
-        for part in on.parts
-        if part.fit is not None
     ]
+    rows = [(gpu, model, *_memory_cells(fit, words)) for gpu, model, fit in filter(None, fits)]
     if not rows:
         return
     columns = (
@@ -44,8 +47,13 @@ def memory_tables(found: Comparison, words: Wording) -> Iterator[Table]:
         Column(heading=words.say("context"), numeric=True),
         Column(heading=words.say("at once"), numeric=True),
     )
-    title = words.say("Memory in GiB, with one request of the whole context")
+    title = words.say("Memory in GiB of the model with least room, with one request of the whole context")
     yield Table(key="memory", title=title, columns=columns, rows=tuple(rows))
+
+
+def _room(fit: Fit) -> tuple[float, int]:
+    """Return how many requests of the whole context have room, and by how much the weights alone exceed it."""
+    return fit.kv_tokens / fit.context, -fit.weights_bytes
 
 
 def _memory_cells(fit: Fit, words: Wording) -> tuple[Cell, ...]:
@@ -54,8 +62,11 @@ def _memory_cells(fit: Fit, words: Wording) -> tuple[Cell, ...]:
     return (*gib, Count(fit.context), Count(fit.sequences()))
 
 
-def offers_table(found: Comparison, words: Wording) -> Table:
-    """Return the offers behind the prices."""
+def offers_tables(found: Comparison, words: Wording) -> Iterator[Table]:
+    """Yield a table of the offers behind the prices, if there are any."""
+    rows = tuple(_offer_cells(row, row.offer, words) for row in found.rows if row.offer)
+    if not rows:
+        return
     columns = (
         Column(heading=words.say("GPU")),
         Column(heading=words.say("market")),
@@ -66,8 +77,7 @@ def offers_table(found: Comparison, words: Wording) -> Table:
         Column(heading=words.say("price of"), numeric=True),
         Column(heading=""),
     )
-    rows = tuple(_offer_cells(row, row.offer, words) for row in found.rows if row.offer)
-    return Table(key="offers", title=words.say("Where the prices are from"), columns=columns, rows=rows)
+    yield Table(key="offers", title=words.say("Where the prices are from"), columns=columns, rows=rows)
 
 
 def _offer_cells(row: Row, offer: Offer, words: Wording) -> tuple[Cell, ...]:
@@ -88,6 +98,10 @@ def _doubts(row: Row, words: Wording) -> str:
     known = {
         "old": words.say("old"),
         "age unknown": words.say("age unknown"),
+        "not yet valid": words.say("not yet valid"),
         "spot as dear as on-demand": words.say("spot as dear as on-demand"),
     }
-    return ", ".join(known.get(doubt, doubt) for doubt in row.doubts)
+    said = [known.get(doubt, doubt) for doubt in row.doubts]
+    if row.converted_from:
+        said.append(words.say("converted from {currency}", currency=row.converted_from))
+    return words.listed(said)

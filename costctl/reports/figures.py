@@ -12,6 +12,8 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from costctl.domain.instants import length_of
+from costctl.domain.money import MICRO
 from costctl.domain.sessions import EndReason, Phase
 
 if TYPE_CHECKING:
@@ -34,10 +36,20 @@ WASTE = (Phase.STARTING, Phase.IDLE, Phase.UNKNOWN)
 
 
 class PhaseFigure(NamedTuple):
-    """How long a phase took in all, and what that cost (None if unpriced)."""
+    """How long a phase took in all, in microseconds, and what that cost (None if unpriced)."""
 
-    length: timedelta
+    length_us: int
     cost_micros: int | None
+
+    @property
+    def length(self) -> timedelta:
+        """How long it took."""
+        return length_of(self.length_us)
+
+    @property
+    def seconds(self) -> float:
+        """The same in seconds."""
+        return self.length_us / MICRO
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from costctl.domain.forecast import CONFIDENCE, FEWEST_DAYS, Method, forecast
-from costctl.domain.money import format_amount
+from costctl.reports.exact import money, number
 from costctl.reports.outline import Amount, Column, Count, Notes, Section, Table
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def forecast_section(months: Sequence[MonthToDate], words: Wording) -> Section |
 
 
 def forecast_object(months: Sequence[MonthToDate]) -> list[dict[str, Any]]:
-    """Return the same for JSON, by currency: money as decimal text; what cannot be said is null."""
+    """Return the same for JSON, by currency; what cannot be said is null."""
     return [_object(so_far) for so_far in months]
 
 
@@ -34,14 +34,14 @@ def _object(so_far: MonthToDate) -> dict[str, Any]:
     found = forecast(so_far)
     return {
         "currency": so_far.currency,
-        "until": so_far.last_day.isoformat(),
-        "spent": format_amount(so_far.spent_micros),
-        "standing_charges_to_come": format_amount(so_far.standing_left_micros),
+        "last_day": so_far.last_day.isoformat(),
+        "spent": money(so_far.spent_micros),
+        "standing_charges_to_come": money(so_far.standing_left_micros),
         "complete_days": len(so_far.complete_days_micros),
-        "days_left": round(float(so_far.days_left), 6),
-        "expected": format_amount(found.expected_micros) if found else None,
-        "low": format_amount(found.low_micros) if found else None,
-        "high": format_amount(found.high_micros) if found else None,
+        "days_left": number(so_far.days_left),
+        "expected": money(found.expected_micros) if found else None,
+        "low": money(found.low_micros) if found else None,
+        "high": money(found.high_micros) if found else None,
         "confidence": float(CONFIDENCE),
         "method": found.method if found else None,
     }

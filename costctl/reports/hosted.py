@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from costctl.domain.hosted import CURRENCY
-from costctl.domain.money import format_amount
+from costctl.reports.exact import money, number, seconds
 from costctl.reports.outline import Amount, Column, Count, Notes, Section, Share, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from fractions import Fraction
 
     from costctl.domain.hosted import BreakEven, HostedCost
     from costctl.reports.outline import Block, Cell
@@ -21,23 +20,23 @@ def hosted_section(found: Sequence[BreakEven], words: Wording) -> Section | None
     """Return each model's use beside the cheapest hosted offers; None if no model was used."""
     if not found:
         return None
-    offers = [_offers(number, result, words) for number, result in enumerate(found, 1) if result.offers]
+    offers = [_offers(place, result, words) for place, result in enumerate(found, 1) if result.offers]
     blocks: list[Block] = [_uses(found, words), *offers, Notes(tuple(_notes(found, words)))]
     return Section(key="hosted", title=words.say("Beside hosted APIs"), blocks=tuple(blocks))
 
 
 def hosted_object(found: Sequence[BreakEven]) -> list[dict[str, Any]]:
-    """Return the same for JSON: money as decimal text, shares as numbers of which one is the whole."""
+    """Return the same for JSON."""
     return [
         {
             "model": result.use.model,
             "prompt_tokens": result.use.prompt_tokens,
-            "generated_tokens": result.use.generated_tokens,
-            "billed_seconds": result.use.billed.total_seconds(),
-            "busy_seconds": result.use.busy.total_seconds(),
-            "utilisation": _number(result.use.utilisation),
-            "tokens_per_busy_second": _number(result.use.tokens_per_busy_second),
-            "cost": format_amount(result.use.cost_micros),
+            "generation_tokens": result.use.generated_tokens,
+            "billed_seconds": seconds(result.use.billed),
+            "busy_seconds": seconds(result.use.busy),
+            "utilisation": number(result.use.utilisation),
+            "tokens_per_busy_second": number(result.use.tokens_per_busy_second),
+            "cost": money(result.use.cost_micros),
             "currency": result.use.currency,
             "same_model": bool(result.offers) and not result.is_stand_in,
             "offers": [_offer_object(cost) for cost in result.offers],
@@ -50,14 +49,14 @@ def _offer_object(cost: HostedCost) -> dict[str, Any]:
     return {
         "provider": cost.price.provider,
         "model": cost.price.model,
-        "input_usd_per_million_tokens": format_amount(cost.price.input_micros),
-        "output_usd_per_million_tokens": format_amount(cost.price.output_micros),
+        "input_usd_per_million_tokens": money(cost.price.input_micros),
+        "output_usd_per_million_tokens": money(cost.price.output_micros),
         "dated": cost.price.dated.isoformat() if cost.price.dated else None,
         "source": cost.price.source,
-        "cost_usd": format_amount(cost.dollar_micros),
-        "cost": None if cost.converted_micros is None else format_amount(cost.converted_micros),
-        "saved_by_gpu": None if cost.saved_micros is None else format_amount(cost.saved_micros),
-        "break_even_utilisation": _number(cost.break_even),
+        "cost_usd": money(cost.dollar_micros),
+        "cost": money(cost.converted_micros),
+        "saved_by_gpu": money(cost.saved_micros),
+        "break_even_utilisation": number(cost.break_even),
         "never_at_this_throughput": cost.is_never,
     }
 
@@ -87,7 +86,7 @@ def _use_row(result: BreakEven) -> tuple[Cell, ...]:
     )
 
 
-def _offers(number: int, result: BreakEven, words: Wording) -> Table:
+def _offers(place: int, result: BreakEven, words: Wording) -> Table:
     columns = (
         Column(heading=words.say("hosted by")),
         Column(heading=words.say("as"), shrinks=True),
@@ -100,7 +99,7 @@ def _offers(number: int, result: BreakEven, words: Wording) -> Table:
     )
     title = words.say("{model}: beside another model of similar size", model=result.use.model)
     return Table(
-        key=f"hosted-{number}",
+        key=f"hosted-{place}",
         columns=columns,
         rows=tuple(_offer_row(result.use.currency, cost, words) for cost in result.offers),
         title=title if result.is_stand_in else result.use.model,
@@ -145,7 +144,7 @@ def _notes(found: Sequence[BreakEven], words: Wording) -> Iterator[str]:
         yield words.say(
             "Hosted prices: {sources}; without discounts for cached prompts or batches, and as old as their source "
             "where their date is unknown.",
-            sources=", ".join(sources),
+            sources=words.listed(sources),
         )
 
 
@@ -165,8 +164,3 @@ def _doubts(result: BreakEven, words: Wording) -> Iterator[str]:
             currency=use.currency,
             model=use.model,
         )
-
-
-def _number(value: Fraction | None) -> float | None:
-    """Return a share or a throughput to six decimals."""
-    return None if value is None else round(float(value), 6)

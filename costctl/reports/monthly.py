@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from costctl.domain.standing import When
 from costctl.reports.breakdowns import batches_section, days_section, ends_section, gpu_section, models_section
-from costctl.reports.comparison import comparison_section
+from costctl.reports.comparison import comparison_section, no_comparison_section
 from costctl.reports.forecast import forecast_section
 from costctl.reports.hosted import hosted_section
+from costctl.reports.names import period_name
 from costctl.reports.outline import Amount, Column, Document, Prose, Section, Table
 from costctl.reports.rates import rates_section
 from costctl.reports.session_table import sessions_section
@@ -17,9 +18,10 @@ from costctl.reports.summary import phases_section, summary_section
 from costctl.reports.tails import tails_section
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from datetime import datetime
 
+    from costctl.domain.comparison import Comparison
     from costctl.reports.figures import Report
     from costctl.reports.outline import Chart
     from costctl.reports.studies import Studies
@@ -78,7 +80,7 @@ def report_document(
     period = report.period
     sections = _sections(report, studies, words, limit, charts) if report.rows else _empty(report, words, newest)
     return Document(
-        title=words.say("GPU cost, {period}", period=period.label),
+        title=words.say("GPU cost, {period}", period=period_name(period, words)),
         subtitle=words.say("times in {zone}", zone=period.zone),
         sections=tuple(section for section in sections if section is not None and (not only or section.key in only)),
         zone=period.zone,
@@ -97,11 +99,17 @@ def _sections(
     yield batches_section(report, words)
     yield ends_section(report, words)
     yield tails_section(studies.windows, words)
-    yield comparison_section(studies.comparison, words, charts.of_gpus) if studies.comparison else None
+    yield _comparison(studies.comparison, words, charts.of_gpus)
     yield hosted_section(studies.hosted, words)
     yield gpu_section(report, words)
     yield standing_section(report, words)
     yield rates_section(studies.rates, words)
+
+
+def _comparison(found: Comparison | str | None, words: Wording, charts: Iterable[Chart]) -> Section | None:
+    if isinstance(found, str):
+        return no_comparison_section(found, words)
+    return comparison_section(found, words, charts) if found else None
 
 
 def standing_section(report: Report, words: Wording) -> Section | None:
@@ -111,7 +119,7 @@ def standing_section(report: Report, words: Wording) -> Section | None:
     rows = tuple(
         (
             figure.charge.name,
-            Amount(micros=figure.charge.micros_per_month, currency=figure.charge.currency, per="month"),
+            Amount(micros=figure.charge.micros_per_month, currency=figure.charge.currency, per=words.say("month")),
             _when(figure.charge.when, words),
             Amount(micros=figure.cost_micros, currency=figure.charge.currency),
         )
@@ -136,7 +144,7 @@ def _when(when: When, words: Wording) -> str:
 
 
 def _empty(report: Report, words: Wording, newest: datetime | None) -> Iterator[Section | None]:
-    lines = [Prose(words.say("No session lies in {period}.", period=report.period.label))]
+    lines = [Prose(words.say("No session lies in {period}.", period=period_name(report.period, words)))]
     if newest is not None:
         day = words.moment(newest, report.period.zone, "day")
         lines.append(Prose(words.say("The newest session began on {day}.", day=day)))

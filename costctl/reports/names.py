@@ -1,14 +1,16 @@
-"""What phases, reasons and machines are called in the reader's language."""
+"""What phases, reasons, periods and machines are called in the reader's language."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from costctl.domain.periods import PeriodKind
 from costctl.domain.sessions import EndReason, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from costctl.domain.periods import Period
     from costctl.domain.sessions import Instance
     from costctl.reports.wording import Wording
 
@@ -35,6 +37,14 @@ def reason_name(reason: EndReason | None, words: Wording) -> str:
         EndReason.LOST: words.say("lost"),
         EndReason.SUSPENDED: words.say("suspended"),
     }[reason]
+
+
+def period_name(period: Period, words: Wording) -> str:
+    """Return what the label of a period says."""
+    if period.kind is PeriodKind.LAST:
+        return words.say("last {length}", length=period.label.removeprefix("last "))
+    begin, _, end = period.label.partition(" to ")
+    return words.say("{begin} to {end}", begin=begin, end=end) if end else begin
 
 
 def gpu_name(instance: Instance) -> str:

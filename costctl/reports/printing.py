@@ -20,9 +20,16 @@ _WIDEST = 120
 _NARROWEST_WRAPPED = 20
 
 
+class _Console(Console):
+    """A console whose reader may have had enough: what follows from that is not for it to say."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704 - rich calls this while it handles the error
+
+
 def console_for(file: TextIO | None = None) -> Console:
     """Return a console on `file` (stdout by default) that takes foreign text as it is and is not too wide."""
-    console = Console(file=file, markup=False, highlight=False, emoji=False)
+    console = _Console(file=file, markup=False, highlight=False, emoji=False)
     console.width = min(console.width, _WIDEST) if console.is_terminal else _WIDEST
     return console
 

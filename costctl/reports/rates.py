@@ -34,8 +34,8 @@ def rates_object(uses: Sequence[RateUse]) -> list[dict[str, Any]]:
         {
             "from": use.applied.pair[0],
             "to": use.applied.pair[1],
-            "rate": f"{use.applied.rate.amount}",
-            "is_inverse": use.applied.is_inverse,
+            "rate": f"{use.applied.rate.amount:f}",
+            "inverse": use.applied.is_inverse,
             "dated": use.applied.rate.dated.isoformat(),
             "source": use.applied.rate.source or None,
             "used": use.count,
@@ -46,4 +46,4 @@ def rates_object(uses: Sequence[RateUse]) -> list[dict[str, Any]]:
 
 def _words(use: RateUse) -> str:
     rate = use.applied.rate
-    return f"1 {rate.base} = {rate.amount} {rate.quote}"
+    return f"1 {rate.base} = {rate.amount:f} {rate.quote}"

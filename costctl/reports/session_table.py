@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from costctl.domain.instants import length_of
 from costctl.domain.sessions import Phase
 from costctl.reports.figures import NOTHING
 from costctl.reports.names import gpu_name, reason_name
@@ -11,7 +12,7 @@ from costctl.reports.outline import Amount, Column, Length, Moment, Notes, Secti
 from costctl.reports.summary import cost_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
     from costctl.reports.figures import Report, SessionFigure
@@ -54,14 +55,14 @@ def _table(report: Report, shown: Sequence[SessionFigure], words: Wording) -> Ta
         Column(heading=words.say("other"), numeric=True, spare=True),
         Column(heading=words.say("end")),
     )
-    rows = [_row(report, row, words) for row in shown]
+    form: MomentForm = "minute" if len(report.period.days) > _DAYS_OF_A_YEAR else "short"
+    rows = [_row(report, row, form, words) for row in shown]
     if len(shown) < len(report.rows):
         rows.append(_rest(report, shown, words))
     return Table(key="sessions", columns=columns, rows=tuple(rows), footer=_footer(report, words))
 
 
-def _row(report: Report, row: SessionFigure, words: Wording) -> tuple[Cell, ...]:
-    form: MomentForm = "minute" if len(report.period.days) > _DAYS_OF_A_YEAR else "short"
+def _row(report: Report, row: SessionFigure, form: MomentForm, words: Wording) -> tuple[Cell, ...]:
     return (
         Moment(row.started_at, form),
         Moment(row.ended_at, form),
@@ -103,7 +104,7 @@ def _footer(report: Report, words: Wording) -> tuple[Cell, ...]:
         "",
         "",
         *(Amount(micros=total.cost_micros, currency=total.currency) for total in report.totals),
-        *_phase_lengths(report.rows),
+        *_lengths(report.phase_lengths),
         "",
     )
 
@@ -115,13 +116,17 @@ def _cost(rows: Sequence[SessionFigure], currency: str) -> Cell:
 
 
 def _phase_lengths(rows: Iterable[SessionFigure]) -> Iterator[Length]:
-    lengths = dict.fromkeys(Phase, NOTHING)
+    lengths = dict.fromkeys(Phase, 0)
     for row in rows:
         for phase, figure in row.phases.items():
-            lengths[phase] += figure.length
+            lengths[phase] += figure.length_us
+    return _lengths({phase: length_of(length) for phase, length in lengths.items()})
+
+
+def _lengths(lengths: Mapping[Phase, timedelta]) -> Iterator[Length]:
     for phase in _SHOWN:
-        yield Length(lengths[phase], "minutes")
-    yield Length(sum((lengths[phase] for phase in _OTHERS), NOTHING), "minutes")
+        yield Length(lengths.get(phase, NOTHING), "minutes")
+    yield Length(sum((lengths.get(phase, NOTHING) for phase in _OTHERS), NOTHING), "minutes")
 
 
 def _sum(rows: Iterable[SessionFigure]) -> timedelta:
@@ -140,5 +145,6 @@ def _notes(report: Report, shown: int, words: Wording) -> Iterator[str]:
     rules = sorted({row.rule for row in report.rows if row.rule})
     if rules:
         yield words.say(
-            "Billed by the rule of {rules}; `costctl billing show` explains a session's bill.", rules=", ".join(rules)
+            "Billed by the rule of {rules}; `costctl billing show` explains a session's bill.",
+            rules=words.listed(rules),
         )

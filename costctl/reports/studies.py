@@ -6,20 +6,15 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
-from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from costctl.domain.forecast import MonthToDate
 from costctl.domain.hosted import ModelUse
+from costctl.domain.instants import microseconds_of
 from costctl.domain.periods import PeriodKind
 from costctl.domain.sessions import EndReason, Phase
 from costctl.domain.windows import GapEnd, IdleGap
-from costctl.reports.comparison_document import comparison_object
 from costctl.reports.figures import NOTHING
-from costctl.reports.forecast import forecast_object
-from costctl.reports.hosted import hosted_object
-from costctl.reports.rates import rates_object
-from costctl.reports.tails import tails_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,7 +25,7 @@ if TYPE_CHECKING:
     from costctl.domain.money import Price
     from costctl.domain.periods import Day, Period
     from costctl.domain.rates import RateUse
-    from costctl.domain.sessions import PhaseSpan, Session
+    from costctl.domain.sessions import Session
     from costctl.domain.windows import WindowStudy
     from costctl.reports.figures import Report
 
@@ -45,39 +40,24 @@ class Studies:
     windows: Sequence[WindowStudy] = ()
     hosted: Sequence[BreakEven] = ()
     months: Sequence[MonthToDate] = ()
-    comparison: Comparison | None = None
+    comparison: Comparison | str | None = None
+    """Or why it cannot be made."""
     rates: Sequence[RateUse] = ()
-
-
-def studies_object(studies: Studies) -> dict[str, Any]:
-    """Return the studies for JSON, by the names of their sections."""
-    return {
-        "idle_tails": tails_object(studies.windows),
-        "hosted": hosted_object(studies.hosted),
-        "comparison": comparison_object(studies.comparison) if studies.comparison else None,
-        "forecast": forecast_object(studies.months),
-        "rates": rates_object(studies.rates),
-    }
 
 
 def idle_gaps(
     sessions: Iterable[Session], period: Period, price_of: Callable[[Session], Price | None]
 ) -> Iterator[IdleGap]:
     """Yield the idle times of sessions of known price, as far as they lie in the period."""
+    begin, end = microseconds_of(period.started_at), microseconds_of(period.ended_at)
     for session in sessions:
         price = price_of(session)
         if price is None:
             continue
-        spans = list(session.spans(period.started_at, period.ended_at))
-        for span, following in zip_longest(spans, spans[1:]):
-            if span.phase is Phase.IDLE:
-                yield IdleGap(
-                    session_id=session.id,
-                    started_at=span.started_at,
-                    length=span.length,
-                    price=price,
-                    end=_gap_end(session, following, period),
-                )
+        edges, phases, _ = session.phase_columns.between(begin, end)
+        for phase, following, started, ended in zip(phases, (*phases[1:], None), edges, edges[1:], strict=False):
+            if phase is Phase.IDLE:
+                yield IdleGap(session.id, started, ended - started, price, _gap_end(session, following, period))
 
 
 def usual_start(report: Report) -> timedelta | None:
@@ -136,8 +116,8 @@ def months_to_date(report: Report, *, now: datetime, first_known: date | None) -
     ]
 
 
-def _gap_end(session: Session, following: PhaseSpan | None, period: Period) -> GapEnd:
-    if following is not None and following.phase in _WORK:
+def _gap_end(session: Session, following: Phase | None, period: Period) -> GapEnd:
+    if following in _WORK:
         return GapEnd.WORK
     if following is None and (session.ended_at is None or session.known_until > period.ended_at):
         return GapEnd.OPEN

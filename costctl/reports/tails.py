@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from costctl.domain.money import format_amount
 from costctl.domain.windows import GapEnd
+from costctl.reports.exact import instant, money, seconds
 from costctl.reports.outline import Amount, Column, Count, Length, Moment, Notes, Prose, Section, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from zoneinfo import ZoneInfo
 
     from costctl.domain.windows import IdleGap, Replay, WindowStudy
     from costctl.reports.outline import Block, Cell
@@ -32,42 +32,42 @@ def tails_section(studies: Sequence[WindowStudy], words: Wording) -> Section | N
     return Section(key="idle-tails", title=words.say("Idle tails and shorter windows"), blocks=tuple(blocks))
 
 
-def tails_object(studies: Sequence[WindowStudy]) -> list[dict[str, Any]]:
-    """Return the same for JSON, by currency: money as decimal text, instants in UTC, lengths in seconds."""
+def tails_object(studies: Sequence[WindowStudy], zone: ZoneInfo) -> list[dict[str, Any]]:
+    """Return the same for JSON, by currency."""
     return [
         {
             "currency": study.currency,
             "idle_times": study.gap_count,
-            "idle_cost": format_amount(study.idle_micros),
-            "cold_start_seconds": study.start.total_seconds() if study.start is not None else None,
-            "tails": [_tail_object(gap) for gap in study.tails],
+            "idle_cost": money(study.idle_micros),
+            "cold_start_seconds": seconds(study.start),
+            "tails": [_tail_object(gap, zone) for gap in study.tails],
             "windows": [_replay_object(study, replay) for replay in study.replays],
-            "best_window_seconds": study.best.window.total_seconds() if study.best else None,
+            "best_window_seconds": seconds(study.best.window) if study.best else None,
         }
         for study in studies
     ]
 
 
-def _tail_object(gap: IdleGap) -> dict[str, Any]:
+def _tail_object(gap: IdleGap, zone: ZoneInfo) -> dict[str, Any]:
     return {
         "session": gap.session_id,
-        "started_at": gap.started_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-        "seconds": gap.length.total_seconds(),
-        "price_per_hour": format_amount(gap.price.micros_per_hour),
-        "cost": format_amount(gap.cost_micros),
+        "started_at": instant(gap.started_at, zone),
+        "seconds": seconds(gap.length),
+        "price_per_hour": money(gap.price.micros_per_hour),
+        "cost": money(gap.cost_micros),
         "ended_by": gap.end,
     }
 
 
 def _replay_object(study: WindowStudy, replay: Replay) -> dict[str, Any]:
     return {
-        "window_seconds": replay.window.total_seconds(),
+        "window_seconds": seconds(replay.window),
         "known": replay.is_known,
-        "idle_cost": format_amount(replay.idle_micros),
+        "idle_cost": money(replay.idle_micros),
         "extra_starts": replay.extra_starts,
-        "extra_starts_cost": format_amount(replay.extra_starts_micros),
-        "waiting_seconds": replay.waiting.total_seconds(),
-        "saved": format_amount(study.saved_micros(replay)),
+        "extra_starts_cost": money(replay.extra_starts_micros),
+        "waiting_seconds": seconds(replay.waiting),
+        "saved": money(study.saved_micros(replay)),
     }
 
 

@@ -6,16 +6,18 @@ cuts are, the stretches sum to the session.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
+from operator import sub
 from typing import TYPE_CHECKING
 
+from costctl.domain.instants import length_of, microseconds_of
 from costctl.domain.sessions import Phase
 from costctl.domain.standing import standing_cost
 from costctl.reports.figures import (
-    NOTHING,
     BatchFigure,
     PhaseFigure,
     Report,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime, timedelta
 
     from costctl.domain.periods import Day, Period
-    from costctl.domain.sessions import Costing, Instance, PhaseSpan, Session
+    from costctl.domain.sessions import Costing, Instance, PhaseColumns, Session
     from costctl.domain.standing import StandingCharge
     from costctl.ledger.values import Batch, GpuUse, RunFact, UsageHour
     from costctl.reports.hours import WeekHour
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
 
     # What pieces of sessions are alike in: day, phase, engine, and whether a batch was worked on.
     _Kind = tuple[date, Phase, Served | None, bool]
-    # What a session is paid in (None if its price is unknown), and what its stretches cost.
-    Priced = tuple[str | None, Costing]
+    # What a session is paid in, and what its stretches cost; None if its price is unknown.
+    Priced = tuple[str | None, Costing | None]
 
 
 _PHASES = tuple(Phase)
@@ -92,17 +94,17 @@ def report_of(
 
 
 class _Tally:
-    """Time and money that add up."""
+    """Time, in microseconds, and money that add up."""
 
     __slots__ = ("length", "micros")
 
     def __init__(self) -> None:
-        self.length = NOTHING
+        self.length = 0
         self.micros = 0
 
-    def add(self, length: timedelta, micros: int) -> None:
-        self.length += length
-        self.micros += micros
+    def add(self, other: _Tally) -> None:
+        self.length += other.length
+        self.micros += other.micros
 
 
 class _Counting:
@@ -110,20 +112,25 @@ class _Counting:
 
     def __init__(self, period: Period, facts: Facts) -> None:
         self._period = period
+        self._begin, self._end = microseconds_of(period.started_at), microseconds_of(period.ended_at)
         self._days = _Days(period)
-        self._engines = {(run.session_id, run.number): served_by(run.model, run.command) for run in facts.runs}
+        self._engines: defaultdict[int, dict[int | None, Served]] = defaultdict(dict)
+        for run in facts.runs:
+            self._engines[run.session_id][run.number] = served_by(run.model, run.command)
         self._batches_of = _by_session(facts.batches)
         self._alike: defaultdict[tuple[Instance, str | None], defaultdict[_Kind, _Tally]]
         self._alike = defaultdict(lambda: defaultdict(_Tally))
         self.batches: list[BatchFigure] = []
         self.busy = HoursOfWeek(period.zone)
 
-    def row(self, session: Session, currency: str | None, cost: Costing) -> SessionFigure:
+    def row(self, session: Session, currency: str | None, costing: Costing | None) -> SessionFigure:
         """Return the row of a session, and count it in."""
         begin, end = self._period.started_at, self._period.ended_at
         batches = self._batches_of.get(session.id, ())
-        self.batches.extend(_batch_figure(batch, session, currency, cost, self._period) for batch in batches)
-        phases = self._count(session, currency, cost, batches)
+        self.batches.extend(_batch_figure(batch, session, currency, costing, self._period) for batch in batches)
+        paid = _cost(costing, self._begin, self._end)
+        phases = self._count(session, currency, costing or _nothing, batches)
+        self._count_rest(session, currency, (paid or 0) - sum(tally.micros for tally in phases.values()), phases)
         return SessionFigure(
             session_id=session.id,
             instance=session.instance,
@@ -135,7 +142,7 @@ class _Counting:
             end_reason=session.end_reason,
             price=session.price,
             currency=currency,
-            cost_micros=cost(begin, end),
+            cost_micros=paid,
             phases={
                 phase: PhaseFigure(phases[phase].length, None if currency is None else phases[phase].micros)
                 for phase in _PHASES
@@ -145,34 +152,48 @@ class _Counting:
         )
 
     def _count(
-        self, session: Session, currency: str | None, cost: Costing, batches: Sequence[Batch]
-    ) -> Mapping[Phase, _Tally]:
+        self, session: Session, currency: str | None, costing: Costing, batches: Sequence[Batch]
+    ) -> defaultdict[Phase, _Tally]:
         """Count all pieces of a session in, and return its phases."""
-        begin, end = self._period.started_at, self._period.ended_at
-        alike, phases = self._alike[session.instance, currency], defaultdict[Phase, _Tally](_Tally)
-        paid = cost(None, begin) or 0
-        for span in session.spans(begin, end):
-            engine = self._engines.get((session.id, span.run)) if span.run else None
-            for day, piece_begin, piece_end, in_batch in self._cuts(span, batches):
-                length, reached = piece_end - piece_begin, cost(None, piece_end) or 0
-                phases[span.phase].add(length, reached - paid)
-                alike[day.date, span.phase, engine, in_batch].add(length, reached - paid)
-                paid = reached
-                if span.phase is Phase.BUSY:
-                    self.busy.add(day, piece_begin, piece_end)
-        # A session of no length may cost something all the same: the least that its provider charges.
-        rest = (cost(None, end) or 0) - paid
-        if rest and session.phases:
-            day, phase = self._days.of(max(session.started_at, begin)), session.phases[0].phase
-            phases[phase].add(NOTHING, rest)
-            alike[day.date, phase, None, False].add(NOTHING, rest)
+        alike = self._alike[session.instance, currency]
+        phases: defaultdict[Phase, _Tally] = defaultdict(_Tally)
+        engine_of = self._engines[session.id].get
+        known = session.phase_columns.between(self._begin, self._end)
+        for day, in_batch, columns in self._cuts(known, batches):
+            for (phase, run), tally in _tallies(columns, costing).items():
+                phases[phase].add(tally)
+                alike[day.date, phase, engine_of(run), in_batch].add(tally)
+            self._count_busy(day, columns)
         return phases
 
-    def _cuts(self, span: PhaseSpan, batches: Sequence[Batch]) -> Iterable[tuple[Day, datetime, datetime, bool]]:
-        days = self._days.cut(span.started_at, span.ended_at)
-        if not batches:
-            return [(*piece, False) for piece in days]
-        return [(day, *piece) for day, begin, end in days for piece in _cut_by_batches(begin, end, batches)]
+    def _count_busy(self, day: Day, columns: PhaseColumns) -> None:
+        for phase, begin, end in zip(columns.phases, columns.edges, columns.edges[1:], strict=False):
+            if phase is Phase.BUSY:
+                self.busy.add(day, begin, end)
+
+    def _count_rest(
+        self, session: Session, currency: str | None, micros: int, phases: defaultdict[Phase, _Tally]
+    ) -> None:
+        # A session of no length may cost something all the same: the least that its provider charges.
+        if micros and session.phase_columns.phases:
+            day, phase = self._days.of(microseconds_of(session.started_at)), session.phase_columns.phases[0]
+            for tally in phases[phase], self._alike[session.instance, currency][day.date, phase, None, False]:
+                tally.micros += micros
+
+    def _cuts(self, known: PhaseColumns, batches: Sequence[Batch]) -> Iterator[tuple[Day, bool, PhaseColumns]]:
+        """Yield what is known of a session in pieces that lie in one day, and in a batch or outside of all."""
+        if not known.phases:
+            return
+        first, last = known.edges[0], known.edges[-1]
+        days = self._days.starts_between(first, last)
+        if not days and not batches:  # most
+            yield self._days.of(first), False, known
+            return
+        worked = [(microseconds_of(begin), microseconds_of(end)) for begin, end in map(_edges, batches)]
+        cuts = {edge for edges in worked for edge in edges if first < edge < last}
+        for begin, end in pairwise(sorted({first, *days, *cuts, last})):
+            in_batch = any(start <= begin and end <= stop for start, stop in worked)
+            yield self._days.of(begin), in_batch, known.between(begin, end)
 
     def slices(self) -> tuple[Slice, ...]:
         """Return all that was counted in, by day and phase."""
@@ -184,7 +205,7 @@ class _Counting:
                 instance=instance,
                 in_batch=in_batch,
                 currency=currency,
-                length=tally.length,
+                length=length_of(tally.length),
                 cost_micros=tally.micros,
             )
             for (instance, currency), alike in self._alike.items()
@@ -193,31 +214,17 @@ class _Counting:
 
 
 class _Days:
-    """The local days of a period, to find an instant's."""
+    """The local days of a period, to find an instant's, in microseconds since 1970."""
 
     def __init__(self, period: Period) -> None:
         self._days = period.days
-        self._starts = [day.started_at for day in self._days]
-        self._last = self._days[0]  # most instants lie in the same day as the one before
+        self._starts = [microseconds_of(day.started_at) for day in self._days]
 
-    def of(self, instant: datetime) -> Day:
-        if not self._last.started_at <= instant < self._last.ended_at:
-            self._last = self._days[bisect_right(self._starts, instant) - 1]
-        return self._last
+    def of(self, instant: int) -> Day:
+        return self._days[max(bisect_right(self._starts, instant) - 1, 0)]
 
-    def cut(self, begin: datetime, end: datetime) -> Sequence[tuple[Day, datetime, datetime]]:
-        day = self.of(begin)
-        if end <= day.ended_at:
-            return ((day, begin, end),)
-        return ((day, begin, day.ended_at), *self.cut(day.ended_at, end))
-
-
-def _cut_by_batches(
-    begin: datetime, end: datetime, batches: Sequence[Batch]
-) -> Iterator[tuple[datetime, datetime, bool]]:
-    edges = sorted({begin, end, *(edge for batch in batches for edge in _edges(batch) if begin < edge < end)})
-    for first, last in pairwise(edges):
-        yield first, last, any(batch.started_at <= first and last <= _edges(batch)[1] for batch in batches)
+    def starts_between(self, first: int, last: int) -> Sequence[int]:
+        return self._starts[bisect_right(self._starts, first) : bisect_left(self._starts, last)]
 
 
 def _edges(batch: Batch) -> tuple[datetime, datetime]:
@@ -225,7 +232,33 @@ def _edges(batch: Batch) -> tuple[datetime, datetime]:
     return batch.started_at, batch.ended_at or batch.started_at
 
 
-def _batch_figure(batch: Batch, session: Session, currency: str | None, cost: Costing, period: Period) -> BatchFigure:
+def _tallies(columns: PhaseColumns, costing: Costing) -> Mapping[tuple[Phase, int | None], _Tally]:
+    """Return what each phase and engine run came to."""
+    tallies: defaultdict[tuple[Phase, int | None], _Tally] = defaultdict(_Tally)
+    edges, paid = columns.edges, costing(columns.edges)
+    lengths, costs = map(sub, edges[1:], edges), map(sub, paid[1:], paid)
+    for kind, length, micros in zip(zip(columns.phases, columns.runs, strict=True), lengths, costs, strict=True):
+        tally = tallies[kind]
+        tally.length += length
+        tally.micros += micros
+    return tallies
+
+
+def _cost(costing: Costing | None, begin: int, end: int) -> int | None:
+    if costing is None:
+        return None
+    before, after = costing((begin, end))
+    return after - before
+
+
+def _nothing(instants: Sequence[int]) -> Sequence[int]:
+    """Cost nothing, for all that is known: a session without a price."""
+    return [0] * len(instants)
+
+
+def _batch_figure(
+    batch: Batch, session: Session, currency: str | None, costing: Costing | None, period: Period
+) -> BatchFigure:
     begin, end = (min(max(edge, period.started_at), period.ended_at) for edge in _edges(batch))
     return BatchFigure(
         name=batch.name,
@@ -233,7 +266,7 @@ def _batch_figure(batch: Batch, session: Session, currency: str | None, cost: Co
         started_at=batch.started_at,
         length=end - begin,
         currency=currency,
-        cost_micros=cost(begin, end),
+        cost_micros=_cost(costing, microseconds_of(begin), microseconds_of(end)),
         requests=batch.requests,
         failed_requests=batch.failed_requests,
         prompt_tokens=batch.prompt_tokens,
@@ -244,17 +277,18 @@ def _batch_figure(batch: Batch, session: Session, currency: str | None, cost: Co
 def _clock_hours(period: Period, until: datetime) -> Mapping[WeekHour, timedelta]:
     hours = HoursOfWeek(period.zone)
     for day in period.days:
-        hours.add(day, day.started_at, min(day.ended_at, until))
+        hours.add(day, microseconds_of(day.started_at), microseconds_of(min(day.ended_at, until)))
     return hours.lengths
 
 
 def _usage(hours: Iterable[UsageHour], period: Period, rows: Mapping[int, SessionFigure]) -> tuple[Usage, ...]:
     days = _Days(period)
+    day_of = cache(lambda hour_at: days.of(microseconds_of(hour_at)).date)
     counts: defaultdict[tuple[date, str, Instance, str | None], list[int]] = defaultdict(lambda: [0, 0, 0])
     for hour in hours:
         row = rows.get(hour.session_id)
         if row is not None:
-            found = counts[(days.of(hour.hour_at).date, hour.model, row.instance, row.currency)]
+            found = counts[(day_of(hour.hour_at), hour.model, row.instance, row.currency)]
             found[0] += hour.requests
             found[1] += hour.prompt_tokens
             found[2] += hour.generation_tokens

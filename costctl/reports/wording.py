@@ -17,7 +17,7 @@ from costctl.domain.money import MICRO
 from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime, timedelta
     from zoneinfo import ZoneInfo
 
@@ -29,6 +29,8 @@ _DOMAIN = "costctl"
 _MONEY_FORMATS = {"en": "{number} ¤¤", "zh": "¤{number}"}
 _MOMENT_FORMATS = {"day": "%Y-%m-%d", "short": "%m-%d %H:%M", "minute": "%Y-%m-%d %H:%M", "second": "%Y-%m-%d %H:%M:%S"}
 _TELLING_DIGITS = 3  # as in 9.80; a smaller sum is 0.0980
+_BETWEEN_NAMES = {"en": ", ", "zh": "、"}
+_BETWEEN_SENTENCES = {"en": " ", "zh": ""}
 _VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
 
 
@@ -67,6 +69,14 @@ class Wording:
     def count(self, one: str, many: str, number: int, **values: object) -> str:
         """Return the sentence for `number` of something; {number} is written as is usual."""
         return self.catalog.ngettext(one, many, number).format(number=self.number(number), **values)
+
+    def listed(self, names: Iterable[str]) -> str:
+        """Return names or a few words each, one after the other."""
+        return _BETWEEN_NAMES[self.language].join(names)
+
+    def together(self, sentences: Iterable[str]) -> str:
+        """Return sentences as one text."""
+        return _BETWEEN_SENTENCES[self.language].join(sentences)
 
     def number(self, value: int | Decimal | Fraction, decimals: int = 0) -> str:
         """Return a number, rounded to `decimals`."""

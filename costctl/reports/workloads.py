@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from costctl.domain.offers import Market, Offer, Origin
@@ -14,11 +15,12 @@ from costctl.domain.workload import Load, Spent, Workload
 from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import date
 
     from costctl.domain.gpu_models import GpuModels
     from costctl.domain.sessions import Instance
-    from costctl.reports.figures import Report, SessionFigure
+    from costctl.reports.figures import Report, SessionFigure, Slice
     from costctl.reports.served import Served
 
 _OTHER_PHASES = set(Phase) - {Phase.BUSY, Phase.STARTING, Phase.IDLE}
@@ -37,6 +39,12 @@ class _Key(NamedTuple):
 class _Tally:
     phases: Counter[Phase] = field(default_factory=Counter)  # in microseconds
     traffic: Traffic = field(default_factory=Traffic)
+    last_day: date | None = None
+
+    def add(self, piece: Slice) -> None:
+        self.phases[piece.phase] += piece.length // timedelta.resolution
+        if piece.phase is Phase.BUSY:
+            self.last_day = max(self.last_day or piece.day, piece.day)
 
     def load(self, key: _Key) -> Load:
         return Load(
@@ -44,6 +52,7 @@ class _Tally:
             gpu=key.gpu,
             gpu_count=key.gpu_count,
             context=key.context,
+            last_day=self.last_day,
             busy=self._length(Phase.BUSY),
             starting=self._length(Phase.STARTING),
             idle=self._length(Phase.IDLE),
@@ -61,6 +70,7 @@ def workload_of(report: Report, gpus: GpuModels) -> Workload:
         period=report.known_until - report.period.started_at,
         loads=tuple(loads_of(report, gpus)),
         spent=tuple(_spent(report, gpus)),
+        machines=_most_at_once(report.rows),
         is_partly_unpriced=bool(report.unpriced),
     )
 
@@ -71,7 +81,7 @@ def loads_of(report: Report, gpus: GpuModels) -> Iterator[Load]:
     usual = _usual_engines(report)
     for piece in report.slices:
         engine = piece.engine or usual.get((piece.instance, None))
-        tallies[_key(piece.instance, engine, gpus)].phases[piece.phase] += piece.length // timedelta.resolution
+        tallies[_key(piece.instance, engine, gpus)].add(piece)
     for use in report.usage:
         engine = usual.get((use.instance, use.model)) or usual.get((use.instance, None))
         tallies[_key(use.instance, engine, gpus)].traffic += Traffic(
@@ -116,16 +126,25 @@ def _usual_engines(report: Report) -> Mapping[tuple[Instance, str | None], Serve
 
 
 def _spent(report: Report, gpus: GpuModels) -> Iterator[Spent]:
-    micros: Counter[tuple[str | None, Market | None, str]] = Counter()
-    lengths: defaultdict[tuple[str | None, Market | None, str], timedelta] = defaultdict(timedelta)
-    for piece in report.slices:
-        if piece.currency is not None:
-            key = (_gpu_name(piece.instance, gpus), _market(piece.instance), piece.currency)
-            micros[key] += piece.cost_micros
-            lengths[key] += piece.length
-    for (gpu, market, currency), length in lengths.items():
-        amount = micros[gpu, market, currency]
-        yield Spent(gpu=gpu, market=market, currency=currency, micros=amount, length=length)
+    alike: defaultdict[tuple[str | None, Market | None, str], list[SessionFigure]] = defaultdict(list)
+    for row in report.rows:
+        if row.currency is not None:
+            alike[_gpu_name(row.instance, gpus), _market(row.instance), row.currency].append(row)
+    for (gpu, market, currency), rows in alike.items():
+        yield Spent(
+            gpu=gpu,
+            market=market,
+            currency=currency,
+            micros=sum(row.cost_micros or 0 for row in rows),
+            length=sum((row.length for row in rows), timedelta(0)),
+            machines=_most_at_once(rows),
+        )
+
+
+def _most_at_once(rows: Sequence[SessionFigure]) -> int:
+    """Return how many machines were up at the same time at most; rented one after the other, they count as one."""
+    turns = [(row.started_at, 1) for row in rows] + [(row.ended_at, -1) for row in rows]
+    return max(accumulate(turn for _, turn in sorted(turns)), default=0) or 1
 
 
 def _key(instance: Instance, engine: Served | None, gpus: GpuModels) -> _Key:

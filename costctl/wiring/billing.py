@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from costctl.adapters.invoices.formats import Asked, Invoice, read_invoice
 from costctl.config.billing import read_billing
 from costctl.domain.billing import PowerOn, bill
 from costctl.domain.rules import EXACT, named_rule, rule_for
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime, tzinfo
     from pathlib import Path
 
+    from costctl.adapters.invoices.formats import Invoice
     from costctl.daemon.session import Opening
     from costctl.domain.rules import BillingRule
     from costctl.domain.sessions import Instance, Session
@@ -53,7 +53,7 @@ class Billing:
     def apply(self, session: Session) -> Session:
         """Return `session` so that it costs what its provider bills. Raises BadValueError."""
         rule = self.rule_of(session)
-        return session if rule == EXACT else replace(session, rule=rule)
+        return session if rule is EXACT or rule == EXACT else replace(session, rule=rule)
 
 
 def load_billing(chosen: str | None = None) -> Billing:
@@ -67,6 +67,8 @@ def load_billing(chosen: str | None = None) -> Billing:
 
 def load_invoice(path: Path, *, zone: tzinfo, bucket: str | None = None, resource: str | None = None) -> Invoice:
     """Return the invoice at `path`, or its lines for one machine. Raises BadValueError."""
+    from costctl.adapters.invoices.formats import Asked, read_invoice
+
     invoice = read_invoice(path, Asked(zone=zone, bucket=bucket))
     if resource is None:
         return invoice

@@ -23,7 +23,9 @@ from costctl.reports.workloads import loads_of, paid_offers, workload_of
 from costctl.wiring import load_settings, read_ledger
 from costctl.wiring.billing import load_billing
 from costctl.wiring.facts import read_facts
+from costctl.wiring.money import Money
 from costctl.wiring.prices import all_offers
+from costctl.wiring.rates import load_rates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from costctl.domain.gpu_models import GpuModel, GpuModels
     from costctl.domain.models import ModelBook, ModelFacts
     from costctl.domain.periods import Period
+    from costctl.domain.rates import RateUse
     from costctl.domain.sessions import Session
     from costctl.domain.workload import Measure, Plan, Workload
     from costctl.ledger.store import Ledger
@@ -43,7 +46,7 @@ MEASURES_REACH = timedelta(days=180)
 """Engines and models change: what is older says little of how fast a GPU is today."""
 
 
-_MOST_SESSIONS = 200
+_MOST_SESSIONS = 60
 """So many of the newest on a GPU are asked: how fast it is shows in a few, and a long ledger must not cost time."""
 _HOUR = timedelta(hours=1)
 _UTC = ZoneInfo("UTC")
@@ -69,7 +72,15 @@ def listed_gpus(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip()) or (text,)
 
 
-def compare_plan(plan: Plan, wish: Wish, *, now: datetime) -> Comparison:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compared:
+    """A comparison that stands alone, and the rates of exchange that it took."""
+
+    comparison: Comparison
+    rates: Sequence[RateUse]
+
+
+def compare_plan(plan: Plan, wish: Wish, *, now: datetime) -> Compared:
     """Return what a planned week would cost.
 
     Raises:
@@ -79,33 +90,39 @@ def compare_plan(plan: Plan, wish: Wish, *, now: datetime) -> Comparison:
     settings = load_settings({}).settings
     if settings.idle_shutdown is not None:
         plan = replace(plan, idle_window=timedelta(seconds=settings.idle_shutdown))
-    known = knowledge(plan.workload(), settings=settings, wish=wish, measures=_measures(settings, wish, now), now=now)
-    return compare_with(known, plan.workload(), wish, now=now)
+    money = Money(currency=wish.currency, rates=load_rates(_UTC))
+    measures = _measures(settings, wish, now)
+    known = knowledge(plan.workload(), settings=settings, wish=wish, measures=measures, money=money, now=now)
+    found = compare_with(known, plan.workload(), wish, money=money, now=now)
+    return Compared(comparison=found, rates=money.uses)
 
 
-def compare_period(period: Period, wish: Wish, *, now: datetime) -> Comparison:
+def compare_period(period: Period, wish: Wish, *, now: datetime) -> Compared:
     """Return what the work of a period would have cost on other GPUs.
 
     Raises:
         BadValueError: something that was wished for does not exist, or nothing was done in the period.
         LedgerError: the ledger cannot be read.
     """
+    money = Money(currency=wish.currency, rates=load_rates(period.zone))
     with read_ledger() as ledger:
-        report = report_of(read_facts(ledger, period, load_billing()), period=period, now=now)
+        facts = read_facts(ledger, period, load_billing())
+        report = report_of(facts, period=period, now=now, price=money.price)
         if not report.rows:
             raise BadValueError(f"there are no sessions in {period.label}: nothing can be compared")
-        return compare_report(report, wish, ledger=ledger, now=now)
+        found = compare_report(report, wish, ledger=ledger, money=money, now=now)
+    return Compared(comparison=found, rates=money.uses)
 
 
-def compare_report(report: Report, wish: Wish, *, ledger: Ledger, now: datetime) -> Comparison:
+def compare_report(report: Report, wish: Wish, *, ledger: Ledger, money: Money, now: datetime) -> Comparison:
     """Return what the work in a report would have cost on other GPUs. Raises BadValueError, LedgerError."""
     settings, gpus = load_settings({}).settings, catalog.gpu_models()
     workload, measures = workload_of(report, gpus), measures_in(ledger, gpus, wish.gpus or DEFAULT_GPUS, now)
-    known = knowledge(workload, settings=settings, wish=wish, rows=report.rows, measures=measures, now=now)
-    return compare_with(known, workload, wish, now=now)
+    known = knowledge(workload, settings=settings, wish=wish, rows=report.rows, measures=measures, money=money, now=now)
+    return compare_with(known, workload, wish, money=money, now=now)
 
 
-def compare_with(known: Knowledge, workload: Workload, wish: Wish, *, now: datetime) -> Comparison:
+def compare_with(known: Knowledge, workload: Workload, wish: Wish, *, money: Money, now: datetime) -> Comparison:
     """Return the comparison that was wished for.
 
     Raises:
@@ -121,6 +138,7 @@ def compare_with(known: Knowledge, workload: Workload, wish: Wish, *, now: datet
     if found.held and found.held.row.price is None:
         gpu, market = found.held.baseline.gpu.name, found.held.baseline.market
         raise BadValueError(f"no price of {gpu} {market} is known to hold as baseline: add one, like 'at 3.0 CNY/h'")
+    money.count(found, now)
     return found
 
 
@@ -144,6 +162,7 @@ def knowledge(
     wish: Wish,
     rows: Sequence[SessionFigure] = (),
     measures: Iterable[Measure] = (),
+    money: Money,
     now: datetime,
 ) -> Knowledge:
     """Return what is known for a comparison of `workload`.
@@ -154,6 +173,7 @@ def knowledge(
         wish: how other machines shall be rented.
         rows: the sessions behind the workload; what they paid comes first among prices.
         measures: how fast models were on GPUs.
+        money: converts offers to the currency that is wished for.
         now: when offers shall hold.
 
     Raises:
@@ -166,7 +186,7 @@ def knowledge(
         models={name: model_facts(name, book, is_past=bool(rows)) for name in names},
         gpus=gpus,
         shelf=Shelf([*all_offers(settings), *paid_offers(rows, gpus)], now),
-        terms=_terms(settings, wish, rows),
+        terms=replace(_terms(settings, wish, rows), convert=money.converter(now)),
         measures=tuple(measures),
     )
 
@@ -222,7 +242,7 @@ def _measured(ledger: Ledger, sessions: Sequence[Session], gpus: GpuModels, now:
     facts = Facts(sessions=sessions, runs=ledger.runs_of(ids), usage=ledger.usage_of(ids))
     begin, newest = sessions[0].started_at - _HOUR, max(session.known_until for session in sessions)
     whole = period_between(begin, newest + _HOUR, _UTC)  # usage is counted by the full hour
-    return measures_of(loads_of(report_of(facts, period=whole, now=now), gpus), newest)
+    return measures_of(loads_of(report_of(facts, period=whole, now=now), gpus))
 
 
 def _measures(settings: Settings, wish: Wish, now: datetime) -> list[Measure]:

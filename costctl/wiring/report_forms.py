@@ -7,15 +7,15 @@ from enum import StrEnum
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING
 
-from costctl.domain.messages import Attachment, BodyFormat, Message
+from costctl.domain.comparison import Comparison
 from costctl.reports.monthly import NO_CHARTS, Charts, report_document
-from costctl.reports.studies import studies_object
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
     from typing import TextIO
 
+    from costctl.domain.messages import Message
     from costctl.reports.outline import Document
     from costctl.reports.wording import Wording
     from costctl.wiring.reports import Loaded
@@ -41,17 +41,19 @@ def written(loaded: Loaded, form: Form, words: Wording, only: Collection[str] = 
     Raises:
         MissingPieceError: the form needs an extra that is not installed.
     """
-    from costctl.reports import documents
-
     if form is Form.TEXT:
         file = StringIO()
         print_report(loaded, words, file, only)
         return file.getvalue().encode()
     if form is Form.JSON:
-        return documents.report_json(loaded.report, studies_object(loaded.studies)).encode()
+        from costctl.reports.report_json import report_json
+
+        return report_json(loaded.report, loaded.studies).encode()
     if form is Form.CSV:
-        return documents.report_csv(loaded.report).encode()
-    return _pages(_document(loaded, form, words, only), form, words)
+        from costctl.reports.report_csv import report_csv
+
+        return report_csv(loaded.report).encode()
+    return _pages(document_of(loaded, form, words, only), form, words)
 
 
 def write_report(loaded: Loaded, form: Form, words: Wording, path: Path, only: Collection[str] = ()) -> None:
@@ -71,12 +73,13 @@ def print_report(loaded: Loaded, words: Wording, file: TextIO | None = None, onl
     from costctl.reports.printing import console_for
     from costctl.reports.terminal import print_document
 
-    print_document(_document(loaded, Form.TEXT, words, only), console_for(file), words)
+    print_document(document_of(loaded, Form.TEXT, words, only), console_for(file), words)
 
 
 def message_of(loaded: Loaded, words: Wording) -> Message:
     """Return the report as a message: its headline to read at once, the page and the spreadsheet beside it."""
-    document = _document(loaded, Form.MARKDOWN, words)
+    document = document_of(loaded, Form.MARKDOWN, words)
+    from costctl.domain.messages import Attachment, BodyFormat, Message
     from costctl.reports.markdown import render_markdown
 
     head = replace(document, sections=document.sections[:1])
@@ -89,7 +92,8 @@ def message_of(loaded: Loaded, words: Wording) -> Message:
     )
 
 
-def _document(loaded: Loaded, form: Form, words: Wording, only: Collection[str] = ()) -> Document:
+def document_of(loaded: Loaded, form: Form, words: Wording, only: Collection[str] = ()) -> Document:
+    """Return the report as it is rendered in `form`: with charts and all its sessions, or without."""
     return report_document(
         loaded.report,
         loaded.studies,
@@ -108,7 +112,7 @@ def _charts(loaded: Loaded, words: Wording) -> Charts:
     comparison = loaded.studies.comparison
     return Charts(
         of_days=tuple(period_charts(loaded.report, words)),
-        of_gpus=tuple(comparison_charts(comparison, words)) if comparison else (),
+        of_gpus=tuple(comparison_charts(comparison, words)) if isinstance(comparison, Comparison) else (),
     )
 
 

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from costctl.domain.hosted import break_even
-from costctl.domain.rates import costing_in, rate_uses
 from costctl.domain.windows import window_studies
+from costctl.errors import BadValueError
 from costctl.reports.studies import Studies, idle_gaps, model_uses, months_to_date, usual_start
 from costctl.reports.tally import report_of
 from costctl.wiring import read_ledger
 from costctl.wiring.billing import load_billing
 from costctl.wiring.comparison import compare_report
 from costctl.wiring.facts import read_facts
+from costctl.wiring.money import Money
 from costctl.wiring.rates import load_rates
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from costctl.domain.comparison import Comparison
     from costctl.domain.hosted import BreakEven
-    from costctl.domain.money import Price
     from costctl.domain.periods import Period
-    from costctl.domain.rates import AppliedRate, Rates
+    from costctl.domain.rates import Rates
     from costctl.domain.sessions import Session
-    from costctl.domain.standing import StandingCharge
     from costctl.ledger.store import Ledger
     from costctl.reports.figures import Report
-    from costctl.reports.tally import Priced
     from costctl.wiring.comparison import Wish
 
 
@@ -49,57 +48,33 @@ def load_report(period: Period, *, now: datetime, wish: Wish) -> Loaded:
         BadValueError: the configuration is not understood, or something that was wished for does not exist.
     """
     billing, rates = load_billing(), load_rates(period.zone)
-    money = _Money(currency=wish.currency, rates=rates)
+    money = Money(currency=wish.currency, rates=rates)
     standing = [money.standing(charge, period) for charge in billing.standing]
     with read_ledger() as ledger:
         facts = read_facts(ledger, period, billing)
         report = report_of(facts, period=period, now=now, standing=standing, price=money.price)
         if not report.rows:
-            return Loaded(report=report, studies=Studies(rates=rate_uses(money.used)), newest=_newest(ledger))
+            return Loaded(report=report, studies=Studies(rates=money.uses), newest=_newest(ledger))
         first = ledger.first_start()
-        comparison = compare_report(report, wish, ledger=ledger, now=now)
+        comparison = _comparison(report, wish, ledger=ledger, money=money, now=now)
     studies = Studies(
         windows=window_studies(idle_gaps(facts.sessions, period, money.hourly), start=usual_start(report)),
         hosted=_beside_hosted(report, rates, now),
         months=months_to_date(report, now=now, first_known=first.astimezone(period.zone).date() if first else None),
         comparison=comparison,
-        rates=rate_uses(money.used),
+        rates=money.uses,
     )
     return Loaded(report=report, studies=studies, newest=None)
 
 
-class _Money:
-    """Turns money into the currency that was asked for, where there is a rate, and keeps the rates that it used."""
-
-    def __init__(self, *, currency: str | None, rates: Rates) -> None:
-        self._currency = currency
-        self._rates = rates
-        self.used: list[AppliedRate | None] = []
-
-    def price(self, session: Session) -> Priced:
-        found = costing_in(session, self._currency, self._rates)
-        self.used.append(found.rate)
-        return found.currency, found.costing
-
-    def hourly(self, session: Session) -> Price | None:
-        """Return the session's price."""
-        price = session.price
-        rate = self._rate(price.currency, session.started_at) if price else None
-        if price is None or rate is None:
-            return price
-        return replace(price, micros_per_hour=rate.convert(price.micros_per_hour), currency=rate.pair[1])
-
-    def standing(self, charge: StandingCharge, period: Period) -> StandingCharge:
-        """Return a standing charge, at the rate of the day on which the period begins."""
-        rate = self._rate(charge.currency, period.started_at)
-        self.used.append(rate)
-        if rate is None:
-            return charge
-        return replace(charge, micros_per_month=rate.convert(charge.micros_per_month), currency=rate.pair[1])
-
-    def _rate(self, own: str, at: datetime) -> AppliedRate | None:
-        wanted = self._currency
-        return self._rates.find(own, wanted, at) if wanted and wanted != own else None
+def _comparison(report: Report, wish: Wish, *, ledger: Ledger, money: Money, now: datetime) -> Comparison | str:
+    """Return the comparison; if it cannot be made and nothing was asked of it, why."""
+    try:
+        return compare_report(report, wish, ledger=ledger, money=money, now=now)
+    except BadValueError as error:
+        if wish.gpus or wish.baseline:
+            raise
+        return str(error)
 
 
 def _newest(ledger: Ledger) -> datetime | None:

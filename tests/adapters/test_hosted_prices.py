@@ -84,7 +84,7 @@ def test_the_table_that_ships_is_whole():
 
 
 def test_what_the_table_has_of_the_library_is_what_the_library_says(tmp_path):
-    release, day = re.search(rf"{LIBRARY} (\S+) of (\S+),", TABLE.read_text(encoding="utf-8")).groups()
+    release, day = re.search(rf"{LIBRARY} (\S+) \((\S+)\),", TABLE.read_text(encoding="utf-8")).groups()
     try:
         installed = version(LIBRARY)
     except PackageNotFoundError:
@@ -159,7 +159,7 @@ def test_prices_that_begin_later_are_not_told():
 @pytest.mark.parametrize("release", ["0.2.2", "0.2.3"])
 def test_a_library_that_says_nothing_newer_is_not_imported(tmp_path, release):
     install(tmp_path, release)
-    assert read_alone(tmp_path) == f"{SHIPPED}, genai-prices 0.2.3 of 2026-11-22, left alone"
+    assert read_alone(tmp_path) == f"{SHIPPED}, genai-prices 0.2.3 (2026-11-22), left alone"
 
 
 @pytest.mark.parametrize("release", ["0.2.10", "0.3"])

@@ -73,8 +73,8 @@ def measure():
 def compared(gpus, book):
     """Compare loads on GPUs with offers; keywords as of `compare` and `Knowledge`."""
 
-    def compared(loads, names, offers=(), *, period=timedelta(weeks=1), measures=(), terms=None, spent=(), **facts):
-        workload = Workload(period=period, loads=tuple(loads), spent=tuple(spent))
+    def compared(loads, names, offers=(), *, measures=(), terms=None, spent=(), machines=1, **facts):
+        workload = Workload(period=timedelta(weeks=1), loads=tuple(loads), spent=tuple(spent), machines=machines)
         knowledge = Knowledge(
             models={load.model: book.find(load.model) for load in loads if load.model},
             gpus=gpus,

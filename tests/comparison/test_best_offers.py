@@ -37,8 +37,25 @@ def test_a_machine_with_one_gpu_comes_before_a_share_of_a_larger_one(best, offer
     large = offer(gpu_count=4, micros_per_hour=1_000_001)
     assert best([large, offer()]) == offer()
     shelf = Shelf([large], now)
-    price = shelf.price_of_one_gpu(shelf.best(gpus.named("T4"), Market.ON_DEMAND, Terms()))
+    price = shelf.price_of_one_gpu(shelf.best(gpus.named("T4"), Market.ON_DEMAND, Terms()), Terms())
     assert price.micros_per_hour == 250_000
+
+
+def test_with_rates_the_cheapest_of_all_currencies_is_taken_in_the_one_to_compare_in(best, offer, gpus, now):
+    terms = Terms(currency="CNY", convert=lambda micros, base, _: micros * 7 if base == "USD" else None)
+    yuan, euros = (offer(currency=currency, provider=currency) for currency in ("CNY", "EUR"))
+    dollars = offer(micros_per_hour=100_000)
+    assert best([yuan, dollars, euros], terms) == yuan
+    assert best([yuan, offer(micros_per_hour=70_000)], terms).currency == "USD"
+    assert best([dollars, euros], terms) == dollars
+    price = Shelf([dollars], now).price_of_one_gpu(dollars, terms)
+    assert (price.micros_per_hour, price.currency) == (700_000, "CNY")
+    assert Shelf([euros], now).price_of_one_gpu(euros, terms).currency == "EUR"  # without a rate it stays as it is
+
+
+def test_of_several_other_currencies_dollars_are_taken(best, offer):
+    euros = offer(currency="EUR", micros_per_hour=100, provider="gcp")
+    assert best([euros, offer()], Terms(currency="CNY")) == offer()
 
 
 def test_what_was_asked_for_holds_and_the_rest_only_where_it_leaves_something(best, offer):

@@ -102,7 +102,7 @@ def test_the_published_case_comes_out_exactly(compared):
     assert market["as_run"] == {"cost": "14.40", "cost_per_52_weeks": "748.80"}
     assert market["less_than_baseline"] == pytest.approx(1 - 14.4 / 504, abs=1e-6)
     assert (t4["basis"], t4["fit"]) == ("unchanged", "unknown")
-    assert (market["offer"]["provider"], market["offer"]["instance_type"], market["offer"]["date"]) == (
+    assert (market["offer"]["provider"], market["offer"]["instance_type"], market["offer"]["dated"]) == (
         "reference-cn",
         "t4",
         "2026-01-22",
@@ -138,10 +138,8 @@ def test_requests_become_hours_by_an_estimate(compared):
     by_gpu = {gpu["gpu"]: gpu for gpu in found["gpus"]}
     assert [by_gpu[name]["fit"] for name in ("T4", "L4", "A10G")] == ["too large", "fits", "fits"]
     assert by_gpu["A10G"]["basis"] == "estimated"
-    assert by_gpu["A10G"]["as_run_hours"] - by_gpu["A10G"]["busy_hours"] == pytest.approx(
-        7 * (0.5 + 150 / 3600), abs=1e-3
-    )
-    assert by_gpu["L4"]["busy_hours"] > by_gpu["A10G"]["busy_hours"]
+    assert by_gpu["A10G"]["as_run_seconds"] - by_gpu["A10G"]["busy_seconds"] == pytest.approx(7 * (1800 + 150))
+    assert by_gpu["L4"]["busy_seconds"] > by_gpu["A10G"]["busy_seconds"]
     assert by_gpu["T4"]["markets"][0]["as_run"]["cost"] is None
     assert found["generation_tokens"] == 7 * 1000 * 256
     assert {market["market"] for market in by_gpu["L4"]["markets"]} == {"on-demand", "spot"}
@@ -150,25 +148,27 @@ def test_requests_become_hours_by_an_estimate(compared):
 def test_an_idle_window_that_is_set_is_what_a_start_costs(compared, monkeypatch):
     monkeypatch.setenv("COSTCTL_IDLE_SHUTDOWN", "2h")
     (gpu,) = compared("--model", MODEL, "--requests-per-day", "10", "--gpus", "L4", "--market", "on-demand")["gpus"]
-    assert gpu["loads"][0]["carried_over_hours"] == pytest.approx(7 * (2 + 150 / 3600), abs=1e-3)
+    assert gpu["loads"][0]["carried_over_seconds"] == 7 * (7200 + 150)
 
 
 def test_a_model_that_is_not_known_still_has_prices_and_hours(run, compared):
     arguments = ("--model", "who/knows", "--hours-per-week", "10", "--gpus", "L4", "--market", "on-demand")
     (gpu,) = compared(*arguments)["gpus"]
-    assert (gpu["fit"], gpu["basis"], gpu["as_run_hours"]) == ("unknown", "unchanged", 10)
+    assert (gpu["fit"], gpu["basis"], gpu["as_run_seconds"]) == ("unknown", "unchanged", 36_000)
     assert gpu["markets"][0]["as_run"]["cost"] is not None
-    assert "who/knows is not known here" in " ".join(run(*arguments, "--lang", "en").split())
+    assert "Not known here, so neither is whether it fits: who/knows." in " ".join(
+        run(*arguments, "--lang", "en").split()
+    )
 
 
 def test_a_month_that_was_is_compared_with_what_it_cost(ledger, run, compared):
     record(ledger, JANUARY, gpu="NVIDIA A10G", price="1.006 USD/h", provider="aws")
     found = compared("--like", "2026-01")
     (spent,) = found["spent"]
-    assert (spent["gpu"], spent["cost"], spent["hours"]) == ("A10G", "6.036", 6)
+    assert (spent["gpu"], spent["cost"], spent["seconds"]) == ("A10G", "6.036", 6 * 3600)
     assert spent["always_on"] == "748.464"  # 31 days
     by_gpu = {gpu["gpu"]: gpu for gpu in found["gpus"]}
-    assert (by_gpu["A10G"]["basis"], by_gpu["A10G"]["as_run_hours"]) == ("measured", 6)
+    assert (by_gpu["A10G"]["basis"], by_gpu["A10G"]["as_run_seconds"]) == ("measured", 6 * 3600)
     assert (by_gpu["T4"]["basis"], by_gpu["T4"]["flags"]) == (
         "estimated",
         ["--dtype half", "--attention-backend TRITON_ATTN"],
@@ -186,7 +186,8 @@ def test_a_models_own_folder_is_read_and_a_broken_one_is_refused_only_before_it_
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.json").write_text(json.dumps(config))
     planned = ("--model", "./mine", "--hours-per-week", "8", "--gpus", "L4")
-    assert compared(*planned)["gpus"][0]["loads"][0]["memory"]["weights_gib"] == 3.78  # its embeddings are not shared
+    memory = compared(*planned)["gpus"][0]["loads"][0]["memory"]
+    assert memory["weights_bytes"] == 4_063_232_000  # two bytes for each parameter: its embeddings are not shared
     (tmp_path / "mine" / "config.json").write_text("{}")
     assert "'num_attention_heads' is None" in run(*planned, error=BadValueError)
     record(ledger, JANUARY, gpu="NVIDIA L4", price="1 USD/h", model="./mine")
@@ -208,13 +209,32 @@ def test_sessions_of_two_currencies_are_not_added(ledger, compared):
     assert [part["spent"] for part in found["cheapest"]] == [None, None]
 
 
+def test_with_a_rate_both_currencies_become_one_and_the_rate_is_shown(ledger, tmp_path, run, compared):
+    (tmp_path / "costctl.toml").write_text('[[rate]]\nfrom = "USD"\nto = "CNY"\nrate = "7"\ndate = 2026-01-01\n')
+    record(ledger, JANUARY, gpu="NVIDIA A10G", price="1 USD/h")
+    record(ledger, JANUARY + 24 * HOUR, gpu="Tesla T4", price="1.8 CNY/h")
+    arguments = ("--like", "2026-01", "--gpus", "A10G", "--market", "on-demand", "--currency", "CNY")
+    found = compared(*arguments)
+    assert [(part["currency"], part["cost"]) for part in found["spent"]] == [("CNY", "42.00"), ("CNY", "10.80")]
+    (market,) = found["gpus"][0]["markets"]
+    assert (market["price_per_hour"], market["currency"], market["converted_from"]) == ("7.00", "CNY", "USD")
+    assert (market["offer"]["price_per_hour"], market["offer"]["currency"]) == ("1.00", "USD")
+    assert [(rate["from"], rate["rate"], rate["used"]) for rate in found["rates"]] == [("USD", "7", 2)]
+    text = " ".join(run(*arguments, "--lang", "en").split())
+    assert "converted from USD" in text
+    assert "1 USD = 7 CNY" in text
+    planned = ("--hours-per-week", "8", "--gpus", "A10G", "--market", "on-demand", "--baseline", "A10G at 1 USD/h")
+    assert compared(*planned, "--currency", "CNY")["baseline"]["cost"] == "1176.00"
+    assert compared(*planned)["rates"] == []
+
+
 def test_real_use_of_another_gpu_makes_it_measured(ledger, compared):
     """In the last days the same model ran on an L4: 8,000 requests in 2 hours of work."""
     lately = datetime.now(UTC) - timedelta(days=3)
     record(ledger, lately, gpu="NVIDIA L4", price=None, busy=2 * HOUR, requests=8000)
     record(ledger, JANUARY, gpu="NVIDIA A10G", price="1 USD/h")
     (l4,) = compared("--like", "2026-01", "--gpus", "L4")["gpus"]
-    assert (l4["basis"], l4["loads"][0]["ground"], l4["busy_hours"]) == ("measured", "ledger", 1)
+    assert (l4["basis"], l4["loads"][0]["ground"], l4["busy_seconds"]) == ("measured", "ledger", 3600)
 
 
 def test_an_imported_benchmark_makes_it_measured(ledger, home, tmp_path, compared):

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from costctl.domain.baseline import parse_baseline
-from costctl.domain.comparison import per_year, share_less
+from costctl.domain.best_offers import Terms
+from costctl.domain.comparison import Lack, per_year, share_less
 from costctl.domain.fit import Verdict
 from costctl.domain.offers import Market
 from costctl.domain.roofline import Traffic
@@ -132,6 +133,37 @@ def test_work_that_does_not_get_done_in_the_time_is_not_the_cheapest(compared, l
     found = compared([load(busy=160 * HOUR)], BOTH, [offer(), offer(gpu="A10G", micros_per_hour=9_000_000)])
     assert only(found, "T4").is_overfull
     assert found.cheapest("USD").on.gpu.name == "A10G"
+
+
+def test_several_machines_have_several_times_the_hours_of_the_period(compared, load, offer):
+    mine, offers = load(busy=400 * HOUR), [offer(gpu="A10G", micros_per_hour=1_000_000)]
+    one, three = (compared([mine], ["A10G"], offers, machines=number) for number in (1, 3))
+    assert (one.rows[0].is_overfull, one.rows[0].less_than_always_on, one.lack("USD")) == (True, None, Lack.TIME)
+    assert (three.rows[0].is_overfull, three.rows[0].always_on_micros) == (False, 3 * 168_000_000)
+    assert three.rows[0].less_than_always_on == Fraction(504 - 400, 504)
+    assert (three.lack("USD"), three.cheapest("USD")) == (None, three.rows[0])
+
+
+def test_it_is_known_why_nothing_can_be_recommended(compared, load, offer):
+    large = load(model="Qwen/Qwen3-8B", busy=500 * HOUR)
+    assert compared([large], ["T4"], [offer()]).lack("USD") is Lack.FIT
+    found = compared([large], BOTH, [offer(), offer(gpu="A10G", currency="CNY")])
+    assert (found.lack("USD"), found.lack("CNY")) == (Lack.PRICE, Lack.TIME)
+    assert compared([load(model="who/knows", busy=None)], ["T4"], [offer()]).lack("USD") is Lack.HOURS
+
+
+def test_a_converted_price_is_known_as_such_also_that_of_a_baseline(compared, load, offer, gpus, now):
+    terms = Terms(currency="CNY", convert=lambda micros, base, _: micros * 7 if base == "USD" else None)
+    offers = [offer(), offer(gpu="A10G", currency="CNY", micros_per_hour=3_000_000)]
+    baseline = parse_baseline("A10G at 1 USD/h", models=gpus, now=now)
+    found = compared([load()], BOTH, offers, terms=terms, baseline=baseline)
+    assert [(row.currency, row.price.micros_per_hour, row.converted_from) for row in found.rows] == [
+        ("CNY", 3_500_000, "USD"),
+        ("CNY", 3_000_000, None),
+    ]
+    assert (found.held.micros, found.held.row.currency) == (168 * 7_000_000, "CNY")
+    assert found.converted_from == ("USD", "USD")
+    assert found.currencies == ("CNY",)
 
 
 def test_what_was_spent_is_held_against_always_on(compared, load):

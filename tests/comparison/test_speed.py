@@ -1,5 +1,6 @@
 """On what the hours of another GPU rest."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -97,6 +98,8 @@ def test_real_use_comes_before_benchmarks_and_the_newest_first(load, measure, no
     newer = measure(busy=timedelta(hours=3), measured_at=now)
     benchmark = measure(is_benchmark=True, measured_at=now, concurrency=256)
     assert hours(speed(load(), "L4", [slow, newer, benchmark])) == pytest.approx(30)
+    longest = replace(newer, busy=timedelta(hours=4))
+    assert speed(load(), "L4", [newer, longest]).measure == longest  # equally new: what rests on more work
     assert speed(load(), "L4", [benchmark]).ground is Ground.BENCHMARK
 
 

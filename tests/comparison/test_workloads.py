@@ -1,9 +1,11 @@
 """The ledger's sessions as a workload."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from fakes.phases import columns
 
 from costctl.domain.money import parse_price
 from costctl.domain.offers import Market, Origin
@@ -37,7 +39,7 @@ def session(number=1, *, start=START, gpu="NVIDIA A10G", runs=(None, 1, 1, 1), p
         ended_at=start + 4 * HOUR,
         end_reason=None,
         price=price and parse_price(price, source="flag", dated=start),
-        phases=tuple(spans),
+        phase_columns=columns(spans),
     )
 
 
@@ -132,8 +134,32 @@ def test_what_is_paid_becomes_an_own_price(gpus):
     assert list(paid_offers(made_up.rows, gpus)) == []  # no price at all, but a session may have it
 
 
+def test_a_load_knows_the_last_day_on_which_it_was_at_work(loads):
+    """The second session works after midnight, the third never does."""
+    idle = session(3, start=START + 9 * HOUR, gpu="Tesla T4", runs=(None, 1, None, 1))
+    idle = replace(idle, phase_columns=columns(idle.phases[:2]))
+    sessions = [session(1, start=START - HOUR), session(2, start=START + 4 * HOUR), idle]
+    found = loads(Facts(sessions=sessions, runs=[run(number) for number in (1, 2, 3)]))
+    assert [(load.gpu, load.last_day) for load in found] == [("A10G", date(2026, 2, 1)), ("T4", None)]
+
+
+def test_machines_at_the_same_time_are_counted_and_those_one_after_the_other_are_not(gpus):
+    """Three A10Gs, of which the third begins as the first ends; beside them a T4."""
+    begins = (START, START + HOUR, START + 4 * HOUR)
+    sessions = [session(number, start=begin, provider=f"p{number}") for number, begin in enumerate(begins, 1)]
+    sessions.append(session(4, start=START + 2 * HOUR, gpu="Tesla T4"))
+    found = workload_of(calendar_report(Facts(sessions=sessions), date(2026, 2, 1), PeriodKind.YEAR), gpus)
+    assert found.machines == 3
+    assert [(part.gpu, part.machines, part.micros) for part in found.spent] == [
+        ("A10G", 2, 12_000_000),
+        ("T4", 1, 4_000_000),
+    ]
+    assert found.spent[0].always_on_micros(12 * HOUR) == 24_000_000
+
+
 def test_a_measure_needs_enough_work(load):
-    now = START
-    assert [one.gpu for one in measures_of([load()], now)] == ["A10G"]
+    day = START.date()
+    (found,) = measures_of([load(last_day=day)])
+    assert (found.gpu, found.measured_at) == ("A10G", datetime(2026, 1, 31, tzinfo=UTC))
     for facts in ({"busy": ENOUGH_TO_MEASURE - HOUR / 60}, {"model": None}, {"gpu": None}, {"traffic": Traffic()}):
-        assert measures_of([load(**facts)], now) == []
+        assert measures_of([load(last_day=day, **facts)]) == []

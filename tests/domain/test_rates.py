@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from costctl.domain.instants import microseconds_of
 from costctl.domain.money import Price
 from costctl.domain.rates import AppliedRate, Rate, Rates, converted, costing_in, rate_uses
 from costctl.domain.rules import BillingRule
@@ -92,8 +93,9 @@ def test_a_rate_is_between_two_currencies():
 
 def test_a_session_costs_in_the_currency_that_is_asked_for():
     known = rates(rate("7.12", "2026-01-31"), rate("9", "2026-02-01"))  # of the day it began, not when it ended
-    found = costing_in(session(timedelta(hours=20)), "CNY", known)
-    assert (found.currency, found.costing(None, None)) == ("CNY", 256_320_000)
+    of = session(timedelta(hours=20))
+    found = costing_in(of, "CNY", known)
+    assert (found.currency, found.costing([microseconds_of(of.known_until)])) == ("CNY", [256_320_000])
     assert found.rate.rate.amount == Decimal("7.12")
 
 
@@ -108,12 +110,8 @@ def test_a_session_costs_in_the_currency_that_is_asked_for():
 )
 def test_without_a_rate_a_session_stays_in_its_own_currency(of, asked, currency, micros):
     found = costing_in(of, asked, rates(rate()))
-    assert (found.currency, found.costing(None, None), found.rate) == (currency, micros, None)
-
-
-def test_what_has_no_cost_has_none_in_any_currency():
-    unpriced = converted(session(timedelta(hours=1), micros=None).costing(), AppliedRate(rate=rate()))
-    assert (unpriced(None, None), unpriced(NOON, None)) == (None, None)
+    cost = found.costing and found.costing([microseconds_of(of.known_until)])[0]
+    assert (found.currency, cost, found.rate) == (currency, micros, None)
 
 
 def test_the_rates_that_were_used_are_counted():
@@ -144,9 +142,10 @@ applied = st.builds(
 def test_any_partition_of_a_converted_session_sums_to_it(length, micros, rule, at, edges):
     whole = session(length, micros, rule=rule)
     costing = converted(whole.costing(), at)
-    cuts = [None, *sorted(edges), None]
-    parts = [costing(begin, end) for begin, end in pairwise(cuts)]
-    assert sum(parts) == costing(None, None) == at.convert(whole.cost())
+    cuts = [NOON, *sorted(edges), NOON + timedelta(days=40)]
+    reached = costing(list(map(microseconds_of, cuts)))
+    parts = [after - before for before, after in pairwise(reached)]
+    assert sum(parts) == reached[-1] == at.convert(whole.cost())
     assert min(parts) >= 0
 
 

@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from fakes.phases import columns
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +26,7 @@ def session(number, begin, end, *, currency="CNY", micros=1_800_000, phase=Phase
         ended_at=minutes(end),
         end_reason=EndReason.IDLE,
         price=price,
-        phases=(PhaseSpan(phase=phase, started_at=minutes(begin), ended_at=minutes(end)),),
+        phase_columns=columns([PhaseSpan(phase=phase, started_at=minutes(begin), ended_at=minutes(end))]),
     )
 
 

@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
+from fakes.phases import columns
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,9 +28,11 @@ def session(*cuts, price_micros=None, open_until=None):
         ended_at=None if open_until else edges[-1],
         end_reason=None if open_until else EndReason.IDLE,
         price=price_micros and Price(micros_per_hour=price_micros, currency="EUR", source="test", dated=START),
-        phases=tuple(
-            PhaseSpan(phase=kinds[number % len(kinds)], started_at=begin, ended_at=end)
-            for number, (begin, end) in enumerate(pairwise(edges))
+        phase_columns=columns(
+            [
+                PhaseSpan(phase=kinds[number % len(kinds)], started_at=begin, ended_at=end)
+                for number, (begin, end) in enumerate(pairwise(edges))
+            ]
         ),
     )
 
@@ -63,7 +66,7 @@ def test_spans_are_clipped_and_empty_ones_left_out():
         (at(10), at(20)),
     ]
     assert list(whole.spans(at(30), at(40))) == []
-    assert sum((span.length for span in whole.spans()), timedelta(0)) == whole.length
+    assert sum((span.length for span in whole.phases), timedelta(0)) == whole.length
 
 
 @given(cuts, prices, st.lists(st.integers(min_value=-100, max_value=10**6 + 100), max_size=8))

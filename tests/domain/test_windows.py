@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from costctl.domain.instants import microseconds_of
 from costctl.domain.money import Price, accrued, charged
 from costctl.domain.windows import CANDIDATES, GapEnd, IdleGap, IdleTimes, window_studies
 
@@ -18,7 +19,7 @@ def at(per_hour, currency="CNY"):
 def gap(minutes, end=GapEnd.WORK, *, per_hour=1.8, currency="CNY", session_id=1):
     length = minutes if isinstance(minutes, timedelta) else minutes * MINUTE
     price = at(per_hour, currency)
-    return IdleGap(session_id=session_id, started_at=BEGIN, length=length, price=price, end=end)
+    return IdleGap(session_id, microseconds_of(BEGIN), length // timedelta.resolution, price, end)
 
 
 GAPS = st.lists(st.builds(gap, LENGTHS, st.sampled_from(GapEnd), per_hour=st.sampled_from([1.8, 3.0, 0.1])), max_size=8)

@@ -1,11 +1,8 @@
 """A month as its report would show it: round numbers, made up."""
 
-import gettext
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from zoneinfo import ZoneInfo
-
-from babel import Locale
 
 from costctl.domain.sessions import Phase
 from costctl.reports.charts.comparison import GpuCost, comparison_chart
@@ -30,8 +27,7 @@ from costctl.reports.outline import (
 from costctl.reports.wording import Wording
 
 ZONE = ZoneInfo("Asia/Shanghai")
-# Dates and numbers in Chinese, whether or not the words are translated yet.
-CHINESE = Wording(language="zh", locale=Locale.parse("zh_Hans_CN"), catalog=gettext.NullTranslations())
+CHINESE = Wording.of("zh")
 FIRST_DAY = date(2026, 1, 1)
 GPUS = (
     GpuCost(name="T4", as_run_micros=86_400_000, always_on_micros=1_339_200_000, is_estimated=False),

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from costctl.domain.forecast import MonthToDate
 from costctl.domain.hosted import HostedPrice, HostedPrices, ModelUse, break_even
+from costctl.domain.instants import microseconds_of
 from costctl.domain.money import Price
 from costctl.domain.windows import GapEnd, IdleGap, window_studies
 from costctl.reports.cells import formatted
@@ -119,7 +120,7 @@ def studies(*gaps, start=2 * MINUTE, currency="CNY"):
     price = Price(micros_per_hour=1_800_000, currency=currency, source="a test", dated=BEGIN)
     return window_studies(
         [
-            IdleGap(session_id=number, started_at=BEGIN, length=minutes * MINUTE, price=price, end=end)
+            IdleGap(number, microseconds_of(BEGIN), minutes * 60_000_000, price, end)
             for number, (minutes, end) in enumerate(gaps, 1)
         ],
         start=start,
@@ -153,11 +154,11 @@ def test_where_no_window_or_no_start_is_known_it_is_said():
 
 
 def test_tails_for_programs():
-    (found,) = json.loads(json.dumps(tails_object(studies(*SEEN))))
+    (found,) = json.loads(json.dumps(tails_object(studies(*SEEN), ZONE)))
     assert (found["idle_cost"], found["cold_start_seconds"], found["best_window_seconds"]) == ("1.77", 120.0, 60.0)
     assert found["tails"][0] == {
         "session": 3,
-        "started_at": "2026-01-05T01:00:00Z",
+        "started_at": "2026-01-05T09:00:00+08:00",
         "seconds": 1800.0,
         "price_per_hour": "1.80",
         "cost": "0.90",

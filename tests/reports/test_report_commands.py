@@ -7,15 +7,21 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from click.testing import CliRunner
 
 from costctl.cli.root import cli
 from costctl.domain.money import parse_price
+from costctl.domain.periods import PeriodKind, calendar_period
 from costctl.domain.sessions import EndReason, Instance, Phase
 from costctl.errors import BadValueError, LedgerError
 from costctl.ledger.store import Ledger
+from costctl.reports.wording import Wording
+from costctl.wiring.comparison import Wish
+from costctl.wiring.report_forms import Form, written
+from costctl.wiring.reports import load_report
 
 JANUARY = datetime(2026, 1, 30, 14, tzinfo=UTC)
 HEAVY = ("sqlalchemy", "alembic", "rich", "aiohttp", "psutil", "pynvml")
@@ -149,9 +155,11 @@ def test_a_month_as_json_adds_up(january):
     for session in (plain, large):
         assert sum(Decimal(phase["cost"]) for phase in session["phases"].values()) == Decimal(session["cost"])
     totals = report["totals"]
-    assert (totals["sessions"], totals["minutes"], sum(totals["phase_seconds"].values())) == (3, 310, 18_600)
-    assert [(total["currency"], total["cost"]) for total in totals["costs"]] == [("CNY", "1.50"), ("USD", "49.00")]
-    assert totals["unpriced"] == {"sessions": 1, "seconds": 1200}
+    assert (totals["sessions"], totals["seconds"]) == (3, 18_600)
+    assert sum(phase["seconds"] for phase in totals["phases"].values()) == 18_600
+    assert totals["costs"] == {"CNY": "1.50", "USD": "49.00"}
+    assert [total["cost"] for total in totals["currencies"]] == ["1.50", "49.00"]
+    assert (totals["unpriced_sessions"], totals["unpriced_seconds"]) == (1, 1200)
 
 
 def test_a_month_as_csv_in_another_zone(january):
@@ -272,6 +280,34 @@ def test_sessions_can_be_narrowed(january):
 def test_bad_values_are_explained(ledger, args, error, words):
     with pytest.raises(error, match=words):
         run(*args)
+
+
+def test_the_report_compares_in_the_currency_that_was_asked_for(january, home):
+    (home / "costctl.toml").write_text('[[rate]]\nfrom = "USD"\nto = "CNY"\nrate = "7"\ndate = 2026-01-01\n')
+    found = json.loads(run("report", "--month", "2026-01", "--gpus", "L4", "--currency", "CNY", "--json").stdout)
+    on_demand, spot = found["comparison"]["gpus"][0]["markets"]
+    assert [(market["currency"], market["converted_from"]) for market in (on_demand, spot)] == [
+        ("CNY", None),
+        ("CNY", "USD"),
+    ]
+    assert [part["currency"] for part in found["comparison"]["spent"]] == ["CNY", "CNY"]
+    assert [(rate["rate"], rate["used"]) for rate in found["rates"]] == [("7", 2)]  # a session and an offer
+
+
+def test_a_report_whose_comparison_cannot_be_made_says_why(january):
+    period, now = calendar_period(PeriodKind.MONTH, JANUARY.date(), ZoneInfo("UTC")), datetime.now(UTC)
+    loaded = load_report(period, now=now, wish=Wish(provider="nobody"))
+    assert (
+        "There is no comparison: no price at the provider 'nobody'"
+        in written(loaded, Form.MARKDOWN, Wording.of("en")).decode()
+    )
+    assert "'nobody'" in json.loads(written(loaded, Form.JSON, Wording.of("en")))["comparison_error"]
+
+
+@pytest.mark.parametrize("option", [("--gpus", "T9"), ("--baseline", "A10G sometimes")])
+def test_what_is_asked_of_a_reports_comparison_has_to_exist(january, option):
+    with pytest.raises(BadValueError, match=option[1].split()[0]):
+        run("report", "--month", "2026-01", *option)
 
 
 @pytest.mark.parametrize("command", ["report", "sessions"])

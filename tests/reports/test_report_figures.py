@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
+from fakes.phases import columns
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,9 +37,11 @@ def session(start, *lengths, price=None, is_open=False, number=1):
         ended_at=None if is_open else edges[-1],
         end_reason=None if is_open else EndReason.IDLE,
         price=price,
-        phases=tuple(
-            PhaseSpan(phase=kinds[position % len(kinds)], started_at=begin, ended_at=end)
-            for position, (begin, end) in enumerate(pairwise(edges))
+        phase_columns=columns(
+            [
+                PhaseSpan(phase=kinds[position % len(kinds)], started_at=begin, ended_at=end)
+                for position, (begin, end) in enumerate(pairwise(edges))
+            ]
         ),
     )
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+from fakes.phases import columns
 from rich.console import Console
 
 from costctl.domain.money import Price
@@ -25,7 +26,7 @@ def widest_session():
         ended_at=START,
         end_reason=EndReason.SUSPENDED,
         price=Price(micros_per_hour=98_765_432, currency="USD", source="flag", dated=START),
-        phases=(PhaseSpan(phase=Phase.BUSY, started_at=datetime(2026, 1, 1, 9, tzinfo=UTC), ended_at=START),),
+        phase_columns=columns([PhaseSpan(Phase.BUSY, datetime(2026, 1, 1, 9, tzinfo=UTC), START)]),
     )
 
 

@@ -5,6 +5,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
+from fakes.phases import columns
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,7 +41,7 @@ def session(start, *phases, number=1, price=1_800_000, currency="CNY", rule=None
         ended_at=edges[-1],
         end_reason=EndReason.IDLE,
         price=price and Price(micros_per_hour=price, currency=currency, source="test", dated=BEGIN),
-        phases=spans,
+        phase_columns=columns(spans),
         rule=rule,
     )
 

@@ -82,8 +82,10 @@ def test_times_are_those_of_the_zone_even_where_the_clock_is_set_back():
     first, second = written(*map(Moment, hours), zone=berlin)
     assert first.value == second.value == datetime(2026, 10, 25, 2, 30)  # noqa: DTZ001 - a spreadsheet knows no zones
     assert first.number_format == "yyyy-mm-dd hh:mm"
-    (day,) = written(Moment(hours[0], "day"), zone=berlin)
+    day, short, second = (written(Moment(hours[0], form), zone=berlin)[0] for form in ("day", "short", "second"))
     assert day.number_format == "yyyy-mm-dd"
+    assert short.number_format == "yyyy-mm-dd hh:mm"
+    assert second.number_format == "yyyy-mm-dd hh:mm:ss"
 
 
 def test_lengths_are_durations_or_numbers_of_their_unit():

@@ -105,7 +105,7 @@ def _gpu_label(gpu: GpuCost, words: Wording) -> list[str]:
 
 
 def _comparison_alt(gpus: Sequence[GpuCost], currency: str, words: Wording) -> str:
-    return " ".join(
+    return words.together(
         words.say(
             "{gpu}: {as_run} as run, {always_on} always on.",
             gpu=" ".join(_gpu_label(gpu, words)),

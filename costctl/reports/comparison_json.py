@@ -1,4 +1,4 @@
-"""A comparison as JSON: for programs, so exact. Money is decimal text, times are seconds, instants ISO 8601."""
+"""A comparison as JSON: for programs, so exact. `schemas/comparison-1.json` says what each key means."""
 
 from __future__ import annotations
 
@@ -6,34 +6,40 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from costctl.domain.comparison import per_year, share_less
-from costctl.domain.fit import GIB, caveats
-from costctl.domain.money import format_amount
+from costctl.domain.fit import caveats
 from costctl.reports.assumptions import assumption
+from costctl.reports.exact import money, number, seconds
+from costctl.reports.rates import rates_object
 from costctl.reports.wording import Wording
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import timedelta
-    from fractions import Fraction
 
-    from costctl.domain.comparison import Comparison, Held, OnGpu, Part, Row
+    from costctl.domain.comparison import Comparison, Held, Row
     from costctl.domain.fit import Fit
     from costctl.domain.offers import Offer
+    from costctl.domain.on_gpu import OnGpu, Part
+    from costctl.domain.rates import RateUse
     from costctl.domain.workload import Spent
 
 SCHEMA = "costctl.comparison/1"
-_SHARE_DIGITS = 6
+"""As `schemas/comparison-1.json` says; it may grow by keys."""
 
 
-def comparison_json(found: Comparison) -> str:
-    """Return a comparison as a JSON object."""
-    return json.dumps({"schema": SCHEMA, **comparison_object(found)}, indent=2, ensure_ascii=False) + "\n"
+def comparison_json(found: Comparison, rates: Sequence[RateUse]) -> str:
+    """Return a comparison as a JSON object, with the rates of exchange that it used."""
+    whole = {**comparison_object(found), "rates": rates_object(rates)}
+    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
 def comparison_object(found: Comparison) -> dict[str, Any]:
     """Return a comparison as an object, to stand alone or within a report."""
     workload = found.workload
     return {
-        "period_seconds": workload.period.total_seconds(),
+        "schema": SCHEMA,
+        "machines": workload.machines,
+        "period_seconds": seconds(workload.period),
         "requests": workload.traffic.requests,
         "prompt_tokens": workload.traffic.prompt_tokens,
         "generation_tokens": workload.traffic.generation_tokens,
@@ -51,8 +57,8 @@ def _gpu(on: OnGpu, found: Comparison) -> dict[str, Any]:
         "basis": on.weakest.ground.basis if on.weakest else "unchanged",
         "flags": on.flags,
         "caveats": list(dict.fromkeys(one for part in on.parts for one in caveats(on.gpu, part.model))),
-        "busy_hours": _hours(on.busy),
-        "as_run_hours": _hours(on.as_run),
+        "busy_seconds": seconds(on.busy),
+        "as_run_seconds": seconds(on.as_run),
         "loads": [_load(part) for part in on.parts],
         "markets": [_row(row, found) for row in found.rows if row.on.gpu.name == on.gpu.name],
     }
@@ -63,11 +69,11 @@ def _load(part: Part) -> dict[str, Any]:
     return {
         "model": part.load.model,
         "ran_on": part.load.gpu,
-        "busy_hours": _hours(speed.busy),
-        "carried_over_hours": _hours(part.load.carried_over),
+        "busy_seconds": seconds(speed.busy),
+        "carried_over_seconds": seconds(part.load.carried_over),
         "basis": speed.ground.basis,
         "ground": speed.ground.name.lower().replace("_", " "),
-        "assumption": assumption(part, Wording.of("en")),
+        "assumption": assumption((part,), Wording.of("en")),
         "concurrency": speed.concurrency and round(speed.concurrency, 2),
         "memory": part.fit and _memory(part.fit),
     }
@@ -76,10 +82,10 @@ def _load(part: Part) -> dict[str, Any]:
 def _memory(fit: Fit) -> dict[str, Any]:
     return {
         "fit": fit.verdict,
-        "available_gib": _gib(fit.available_bytes),
-        "weights_gib": _gib(fit.weights_bytes),
-        "kv_cache_gib": _gib(fit.kv_bytes),
-        "overhead_gib": _gib(fit.overhead_bytes),
+        "available_bytes": fit.available_bytes,
+        "weights_bytes": fit.weights_bytes,
+        "kv_cache_bytes": fit.kv_bytes,
+        "overhead_bytes": fit.overhead_bytes,
         "context": fit.context,
         "longest_context": fit.longest_context,
         "kv_cache_tokens": fit.kv_tokens,
@@ -91,20 +97,21 @@ def _row(row: Row, found: Comparison) -> dict[str, Any]:
     return {
         "market": row.market,
         "currency": row.currency,
-        "price_per_hour": _money(row.price.micros_per_hour if row.price else None),
+        "price_per_hour": money(row.price.micros_per_hour if row.price else None),
         "offer": row.offer and _offer(row.offer),
+        "converted_from": row.converted_from,
         "doubts": row.doubts,
         "as_run": _costs(row.as_run_micros if row.is_possible else None, row.period),
         "always_on": _costs(row.always_on_micros if row.is_possible else None, row.period),
-        "per_million_tokens": _money(row.micros_per_million_tokens if row.is_possible else None),
-        "less_than_always_on": _share(share_less(row.as_run_micros, row.always_on_micros)),
-        "less_than_baseline": _share(found.less_than_baseline(row)),
+        "per_million_tokens": money(row.micros_per_million_tokens if row.is_possible else None),
+        "less_than_always_on": number(row.less_than_always_on),
+        "less_than_baseline": number(found.less_than_baseline(row)),
         "overfull": row.is_overfull,
     }
 
 
 def _costs(micros: int | None, period: timedelta) -> dict[str, Any]:
-    return {"cost": _money(micros), "cost_per_52_weeks": _money(per_year(micros, period))}
+    return {"cost": money(micros), "cost_per_52_weeks": money(per_year(micros, period))}
 
 
 def _offer(offer: Offer) -> dict[str, Any]:
@@ -114,8 +121,9 @@ def _offer(offer: Offer) -> dict[str, Any]:
         "instance_type": offer.instance_type,
         "region": offer.region,
         "gpu_count": offer.gpu_count,
-        "per_hour": _money(offer.micros_per_hour),
-        "date": offer.since and f"{offer.since:%Y-%m-%d}",
+        "price_per_hour": money(offer.micros_per_hour),
+        "currency": offer.currency,
+        "dated": offer.since and f"{offer.since:%Y-%m-%d}",
         "source": offer.source,
     }
 
@@ -127,7 +135,7 @@ def _baseline(held: Held) -> dict[str, Any]:
         "use": "always-on" if baseline.is_always_on else "as-run",
         "market": baseline.market,
         "currency": row.currency,
-        "price_per_hour": _money(row.price.micros_per_hour if row.price else None),
+        "price_per_hour": money(row.price.micros_per_hour if row.price else None),
         "price_source": row.price and row.price.source,
         **_costs(held.micros, row.period),
     }
@@ -139,10 +147,11 @@ def _spent(part: Spent, period: timedelta) -> dict[str, Any]:
         "gpu": part.gpu,
         "market": part.market,
         "currency": part.currency,
-        "cost": _money(part.micros),
-        "hours": _hours(part.length),
-        "always_on": _money(always_on),
-        "less_than_always_on": _share(share_less(part.micros, always_on)),
+        "cost": money(part.micros),
+        "seconds": seconds(part.length),
+        "machines": part.machines,
+        "always_on": money(always_on),
+        "less_than_always_on": number(share_less(part.micros, always_on)),
     }
 
 
@@ -152,23 +161,8 @@ def _cheapest(found: Comparison, currency: str) -> dict[str, Any]:
         "currency": currency,
         "gpu": row and row.on.gpu.name,
         "market": row and row.market,
-        "as_run": _money(row.as_run_micros) if row else None,
-        "spent": _money(found.spent_micros(currency)),
+        "as_run": money(row.as_run_micros) if row else None,
+        "spent": money(found.spent_micros(currency)),
+        "why_none": found.lack(currency),
         "none_is_cheaper": found.is_none_cheaper(currency),
     }
-
-
-def _money(micros: int | None) -> str | None:
-    return None if micros is None else format_amount(micros)
-
-
-def _share(fraction: Fraction | None) -> float | None:
-    return None if fraction is None else round(float(fraction), _SHARE_DIGITS)
-
-
-def _hours(length: timedelta | None) -> float | None:
-    return None if length is None else round(length.total_seconds() / 3600, 4)
-
-
-def _gib(size: int) -> float:
-    return round(size / GIB, 2)
