@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from costctl.batch.defaults import Defaults
     from costctl.batch.sources import Source
 
-MOST_PROBLEMS = 20
+_MOST_PROBLEMS = 20
 _MOST_MODELS = 20
 _DIGEST_BYTES = 16
 
@@ -47,11 +47,12 @@ class Checked:
     problems: tuple[Problem, ...]
     """The first of them."""
     problem_count: int
-    _first_lines: array[int]
+    repeats: array[int]
+    """For each line that asks for the same as an earlier one that line, else 0; empty if there are none."""
 
     def first_line(self, line: int) -> int:
         """Return the first line with the same request as `line`, which is `line` itself for most."""
-        return (line < len(self._first_lines) and self._first_lines[line]) or line
+        return (line < len(self.repeats) and self.repeats[line]) or line
 
     def demand_sound(self) -> None:
         """Do nothing if every line can be sent.
@@ -81,7 +82,7 @@ def check(source: Source, defaults: Defaults) -> Checked:
             survey.complain(found)
         else:
             survey.count(found)
-    first_lines = _find_repeats(survey, (job for job in jobs_and_problems(source, defaults) if isinstance(job, Job)))
+    repeats = _find_repeats(survey, (job for job in jobs_and_problems(source, defaults) if isinstance(job, Job)))
     settings = hashlib.blake2b(defaults.canonical(), digest_size=_DIGEST_BYTES)
     return Checked(
         name=source.name,
@@ -89,10 +90,10 @@ def check(source: Source, defaults: Defaults) -> Checked:
         forms=frozenset(survey.forms),
         models=tuple(model for model, _ in survey.models.most_common()),
         fingerprint=Fingerprint(source=digest.digest(), defaults=settings.digest()),
-        unique_requests=len(survey.ids) - sum(1 for line in first_lines if line),
+        unique_requests=len(survey.ids) - sum(1 for line in repeats if line),
         problems=tuple(sorted(survey.problems, key=lambda problem: problem.line)),
         problem_count=survey.problem_count,
-        _first_lines=first_lines,
+        repeats=repeats,
     )
 
 
@@ -110,7 +111,7 @@ class _Survey:
 
     def count(self, job: Job) -> None:
         self.ids.append(hash(job.custom_id))
-        self.requests.append(_request_hash(job))
+        self.requests.append(hash(_request(job)))
         self.forms.add(job.form)
         self.last_line = job.line
         if job.model in self.models or len(self.models) < _MOST_MODELS:
@@ -118,7 +119,7 @@ class _Survey:
 
     def complain(self, problem: Problem) -> None:
         self.problem_count += 1
-        if len(self.problems) < MOST_PROBLEMS:
+        if len(self.problems) < _MOST_PROBLEMS:
             self.problems.append(problem)
 
 
@@ -128,24 +129,18 @@ def _find_repeats(survey: _Survey, jobs: Iterator[Job]) -> array[int]:
     The file is read again only if something seems to be repeated.
     """
     ids, requests = Repeats(survey.ids), Repeats(survey.requests)
-    first_lines = array("I")
+    repeats = array("I", bytes(4 * (survey.last_line + 1) if requests else 0))
     if not ids and not requests:
-        return first_lines
-    if requests:
-        first_lines.frombytes(bytes(4 * (survey.last_line + 1)))
+        return repeats
     for job in jobs:
         if (named := ids.first_line(job.line, job.custom_id)) != job.line:
             survey.complain(
                 Problem(line=job.line, text=f"custom_id {shown(job.custom_id)} is that of line {named} too")
             )
         if (first := requests.first_line(job.line, _request(job))) != job.line:
-            first_lines[job.line] = first
-    return first_lines
+            repeats[job.line] = first
+    return repeats
 
 
 def _request(job: Job) -> bytes:
     return job.path.encode() + job.body
-
-
-def _request_hash(job: Job) -> int:
-    return hash(_request(job))

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from costctl.batch.sender import AwayError
 from costctl.domain.batches import Progress, Then
 from costctl.domain.durations import format_duration
-from costctl.errors import CostctlError
-from costctl.waiting import done_within
+from costctl.waiting import done_within, set_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +26,7 @@ FUTILE_AFTER_FAILURES = 3
 """So many engines in a row may fail without a line being answered."""
 _CALL_AGAIN_S = 1.0
 _LAST_ANSWER_S = 30.0
+_LEASE_WITHIN_S = 10.0
 
 
 class How(StrEnum):
@@ -69,9 +69,9 @@ class Conduct:
         self._away_patience_s = away_patience_s
         self._show = show
         self._lease: LeaseClient | None = None
+        self._leased = asyncio.Event()
         self._base = Progress()
         self._end: End | None = None
-        self._fault: CostctlError | None = None
         self._forgiven: int | None = None
         self._answered = 0
         self._holding: asyncio.Task[None] | None = None
@@ -98,20 +98,24 @@ class Conduct:
             CostctlError: the daemon refuses the batch, or results cannot be kept.
         """
         self._holding = asyncio.create_task(self._hold())
+        self._holding.add_done_callback(self._stopped_holding)
         await self._runner.run(patience_s=patience_s)
-        if self._fault is not None:
-            raise self._fault
+        if self._holding.done():
+            self._holding.result()  # no lease, no batch: what ended it is told
         return self._end or End(how=How.THROUGH)
 
     async def close(self, *, then: bool) -> None:
         """Let go of the lease, and have done what was wished for after the batch if `then`."""
-        self._end = self._end or End(how=How.THROUGH)
         if self._holding is None:
             return
+        wanted = then and self._wish.then is not Then.NOTHING
+        if wanted and not self._holding.done():  # also if nothing was left to do, so that there is no lease yet
+            await set_within(self._clock, self._leased, _LEASE_WITHIN_S)
+        self._end = self._end or End(how=How.THROUGH)
         if self._lease is not None:
             self._lease.through(self._tally.progress.since(self._base), then=then)
             await done_within(self._clock, self._holding, _LAST_ANSWER_S)
-        elif then and self._wish.then is not Then.NOTHING:
+        elif wanted:
             self.last_words = f"the daemon is away, so --then {self._wish.then} was not done"
         self._holding.cancel()
         await asyncio.gather(self._holding, return_exceptions=True)
@@ -126,10 +130,6 @@ class Conduct:
                 why = "it ended the connection"
             except AwayError as error:
                 why = str(error)
-            except CostctlError as error:
-                self._fault = error
-                self._runner.stop()
-                return
             if self._is_over():
                 return
             if self._clock.monotonic() - away_since >= self._away_patience_s:
@@ -146,11 +146,13 @@ class Conduct:
         try:
             async for told in lease.told():
                 held, self._lease = True, lease
+                self._leased.set()
                 self._take(told)
                 if told.state == "running" and self._end is None:
                     lease.report(self._tally.progress.since(self._base))
         finally:
             self._lease = None
+            self._leased.clear()
             lease.close()
             self._paid, self._paying = Counter(self.spent), None
         return held
@@ -175,6 +177,10 @@ class Conduct:
             self._give_up(End(how=How.NO_ENGINE, why="the last engine would not end: see `costctl status`"))
         elif told.failures - self._forgiven >= FUTILE_AFTER_FAILURES:
             self._give_up(End(how=How.NO_ENGINE, why=told.failure or "the engine does not start"))
+
+    def _stopped_holding(self, holding: asyncio.Task[None]) -> None:
+        if not holding.cancelled() and holding.exception() is not None:
+            self._runner.stop()
 
     def _is_over(self) -> bool:
         return self._end is not None

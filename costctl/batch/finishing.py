@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from costctl.batch.opening import OpenFiles
     from costctl.batch.paths import BatchPaths
-
-    Places = Iterable[tuple[int, int]]
+    from costctl.batch.places import Places
 
 _BUFFER_BYTES = 2**20
 
@@ -40,26 +39,23 @@ def finish_as_done(paths: BatchPaths, files: OpenFiles) -> None:
     paths.spool.unlink(missing_ok=True)
 
 
-def finish_in_order(paths: BatchPaths, files: OpenFiles, header: Header, results: Places, errors: Places) -> None:
+def finish_in_order(paths: BatchPaths, files: OpenFiles, header: Header, places: Places) -> None:
     """Write the results again in the order of their lines.
 
     Args:
         paths: the batch's files.
         files: the same, open; the journal among them is replaced.
         header: of the journal.
-        results: each line with where its result begins, in order.
-        errors: the same of those that failed.
+        places: where each line's result is.
 
     Raises:
         OSError: they cannot be written.
     """
-    _write_in_order(files.part(is_failed=False), paths.results, results)
-    if os.fstat(files.part(is_failed=True)).st_size:
-        _write_in_order(files.part(is_failed=True), paths.errors, errors)
-    records = chain(
-        _records(paths.results, results, is_failed=False),
-        _records(paths.errors, errors, is_failed=True),
-    )
+    _write_in_order(files.part(is_failed=False), paths.results, places.of(is_failed=False))
+    records: Iterable[Record] = _records(paths.results, places, is_failed=False)
+    if places.count(is_failed=True):
+        _write_in_order(files.part(is_failed=True), paths.errors, places.of(is_failed=True))
+        records = chain(records, _records(paths.errors, places, is_failed=True))
     os.close(replace_journal(paths.journal, replace(header, is_finished=True), records))
     remove_parts(paths)
 
@@ -74,7 +70,8 @@ def remove_parts(paths: BatchPaths) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write_in_order(fd: int, final: Path, places: Places) -> None:
+def _write_in_order(fd: int, final: Path, places: Iterable[tuple[int, int]]) -> None:
+    """Write the lines that begin at `places` of an open file, each a line and an offset, to where they belong."""
     new = ordered(final)
     try:
         with os.fdopen(fd, "rb", closefd=False) as part, new.open("wb", _BUFFER_BYTES) as file:
@@ -91,10 +88,9 @@ def _write_in_order(fd: int, final: Path, places: Places) -> None:
 
 
 def _records(final: Path, places: Places, *, is_failed: bool) -> Iterator[Record]:
+    """Yield the records of a file that is in order."""
     offset = 0
-    if not final.exists():
-        return
     with final.open("rb", _BUFFER_BYTES) as file:
-        for (line, _), content in zip(places, file, strict=True):
+        for (line, _), content in zip(places.of(is_failed=is_failed), file, strict=True):
             yield Record(line=line, is_failed=is_failed, offset=offset, length=len(content))
             offset += len(content)

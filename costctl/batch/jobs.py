@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import chain
+import codecs
+from itertools import chain, dropwhile
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     Wanted = Callable[[int], bool]
     Texts = Iterator[tuple[int, str] | Problem]
 
+_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _TABLE_SUFFIXES = (".csv", ".tsv")
 
 
@@ -63,19 +65,22 @@ def jobs_and_problems(
 
 def _texts(source: Source, feed: Feed | None) -> Texts:
     """Yield the lines from the first that is not blank, as text."""
-    begun = False
-    for found in source.lines(feed=feed):
+    for found in dropwhile(_is_blank, source.lines(feed=feed)):
         if isinstance(found, Problem):
             yield found
             continue
         number, raw = found
-        if not begun and not raw.strip():
-            continue
-        begun = True
+        if number == 1 and raw.startswith(_UTF_16_MARKS):
+            yield Problem(line=1, text="the file is in UTF-16: save it as UTF-8")
+            return
         try:
-            yield number, raw.decode()
+            yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             yield Problem(line=number, text=f"byte {error.start + 1} is not UTF-8: save the file as UTF-8")
+
+
+def _is_blank(found: tuple[int, bytes] | Problem) -> bool:
+    return not isinstance(found, Problem) and not found[1].removeprefix(codecs.BOM_UTF8).strip()
 
 
 def _line_jobs(texts: Texts, defaults: Defaults, wanted: Wanted) -> Iterator[Job | Problem]:
@@ -95,5 +100,5 @@ def _line_jobs(texts: Texts, defaults: Defaults, wanted: Wanted) -> Iterator[Job
 def _is_table(source: Source, first: tuple[int, str] | Problem) -> bool:
     if isinstance(first, Problem):
         return False
-    suffixes = PurePath(source.name.removesuffix(".gz")).suffix.casefold()
-    return suffixes in _TABLE_SUFFIXES or (not first[1].lstrip().startswith(("{", "[")) and is_header(first[1]))
+    suffix = PurePath(source.name.removesuffix(".gz")).suffix.casefold()
+    return suffix in _TABLE_SUFFIXES or (not first[1].lstrip().startswith(("{", "[")) and is_header(first[1]))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from costctl.batch import disk
 from costctl.batch.finishing import finish_as_done, finish_in_order, remove_parts
 from costctl.batch.opening import OpenFiles, open_journal, open_parts, records_in
-from costctl.batch.places import Lines, Places
+from costctl.batch.places import Places
 from costctl.batch.records import HEADER_BYTES, RECORD_BYTES, Header, Record
 from costctl.batch.results import Failure, Result, renamed, result_line
 from costctl.errors import CostctlError
@@ -124,7 +124,7 @@ class Journal:
 
     def failed_lines(self) -> Iterator[int]:
         """Yield the lines that failed, in their order."""
-        return (line for line, _ in Lines(places=self._places, is_failed=True))
+        return (line for line, _ in self._places.of(is_failed=True))
 
     def record(self, line: int, custom_id: str, outcome: Result | Failure) -> None:
         """Take note of how a line ended; the next `sync` makes it safe.
@@ -183,8 +183,7 @@ class Journal:
         self.sync()
         with _told(self._paths, safe=self._safe_records):
             if in_order:
-                results, errors = (Lines(places=self._places, is_failed=is_failed) for is_failed in (False, True))
-                finish_in_order(self._paths, self._files, self._header, results, errors)
+                finish_in_order(self._paths, self._files, self._header, self._places)
             else:
                 finish_as_done(self._paths, self._files)
         self._header = replace(self._header, is_finished=True)

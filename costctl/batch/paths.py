@@ -56,7 +56,7 @@ class BatchPaths:
         Raises:
             BadValueError: the input is a file that the batch would write.
         """
-        own = (self.results, self.errors, self.results_part, self.errors_part, self.journal)
+        own = (self.results, self.errors, self.results_part, self.errors_part, self.journal, self.spool)
         if any(path.exists() and path.samefile(source) for path in own):
             raise BadValueError(f"{source} is the input: name another file for the results")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,17 +12,6 @@ if TYPE_CHECKING:
 
 _WORD_BYTES = 8
 _LEAST_GROWTH = 1024
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lines:
-    """Lines that succeeded, or lines that failed, each with where its result begins; in order, as often as wanted."""
-
-    places: Places
-    is_failed: bool
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return self.places.of(is_failed=self.is_failed)
 
 
 class Places:

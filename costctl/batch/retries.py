@@ -30,16 +30,13 @@ class Tries:
 
     failed: int = 0
     refused: int = 0
+    asked_s: float = 0.0
+    """How long the server asked to wait the last time."""
 
-    def pause_s(self, chance: Random, *, asked_s: float = 0.0) -> float:
-        """Return how long to wait before the next time: longer each time, and never the same for two lines.
-
-        Args:
-            chance: where randomness comes from.
-            asked_s: how long the server asked to wait at least.
-        """
+    def pause_s(self, chance: Random) -> float:
+        """Return how long to wait before the next time: longer each time, and never the same for two lines."""
         most_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (self.failed + self.refused - 1))
-        return min(asked_s, _LONGEST_ASKED_S) + chance.uniform(0.1, 1.0) * most_s
+        return min(self.asked_s, _LONGEST_ASKED_S) + chance.uniform(0.1, 1.0) * most_s
 
 
 def is_busy(result: Result) -> bool:

@@ -7,21 +7,20 @@ read than the pace allows.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from costctl.batch.carrier import Carrier
 from costctl.batch.pace import Limits, Pace, Sight
 from costctl.batch.results import Failure, Result
-from costctl.batch.retries import MOST_BREAKS, Tries, is_busy, may_pass
-from costctl.batch.sender import AwayError, BrokenOffError, tokens_of
-from costctl.waiting import set_within
+from costctl.batch.sender import tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from random import Random
 
+    from costctl.batch.carrier import Post
     from costctl.batch.lease import Told
-    from costctl.batch.sender import Answer
     from costctl.batch.tally import Tally
     from costctl.batch.values import Job
     from costctl.ports import Clock
@@ -56,14 +55,6 @@ class Book(Protocol):
         ...
 
 
-class Post(Protocol):
-    """Sends lines."""
-
-    async def send(self, job: Job) -> Answer:
-        """Return what came back. Raises AwayError, BrokenOffError."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
     """What is to be done: the wanted lines of a file, and which lines ask for the same as an earlier one."""
@@ -81,10 +72,8 @@ class Runner:
     ) -> None:
         self._work = work
         self._book = book
-        self._post = post
         self._tally = tally
         self._clock = clock
-        self._chance = chance
         self._pace = Pace.first(limits)
         self._limits = limits
         self._may_send = False
@@ -92,17 +81,14 @@ class Runner:
         self._hurry = asyncio.Event()
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._busy = 0
         self._fault: BaseException | None = None
-
-    @property
-    def in_flight(self) -> int:
-        """How many lines are with the daemon at the moment."""
-        return self._busy
+        self._carrier = Carrier(
+            post=post, clock=clock, chance=chance, stopping=self._stopping, when_busy=self._take_it_easy
+        )
 
     @property
     def allowed(self) -> int:
-        """How many lines may be."""
+        """How many lines may be in flight."""
         return self._pace.allowed
 
     # --- orders --------------------------------------------------------------------------------------------------
@@ -183,46 +169,16 @@ class Runner:
             if self._book.pending_count >= _SYNC_AT_ONCE:
                 await asyncio.to_thread(self._book.sync)
 
-    # --- one line ------------------------------------------------------------------------------------------------
-
     async def _carry(self, job: Job) -> None:
-        """Send a line until it has its result."""
-        tries = Tries()
-        while not self._stopping.is_set():
-            outcome, asked_s, tries = await self._attempt(job, tries)
-            if outcome is not None:
-                self._keep(job, outcome)
-                return
-            self._tally.sent_again += 1
-            await set_within(self._clock, self._stopping, tries.pause_s(self._chance, asked_s=asked_s))
-
-    async def _attempt(self, job: Job, tries: Tries) -> tuple[Result | Failure | None, float, Tries]:
-        """Send a line once; return its outcome if that is final, and how things stand with it."""
-        self._busy += 1
-        try:
-            answer = await self._post.send(job)
-        except AwayError:
-            return None, 0.0, replace(tries, refused=tries.refused + 1)
-        except BrokenOffError as error:
-            tries = replace(tries, failed=tries.failed + 1)
-            words = f"the connection broke {tries.failed} times: {error}"
-            return (Failure(code="connection", message=words) if tries.failed >= MOST_BREAKS else None), 0.0, tries
-        finally:
-            self._busy -= 1
-        return self._judge(answer, tries)
-
-    def _judge(self, answer: Answer, tries: Tries) -> tuple[Result | Failure | None, float, Tries]:
-        result = answer.result
-        if is_busy(result):
-            self._pace = self._pace.eased(self._clock.monotonic())
-            return None, answer.retry_after_s, replace(tries, refused=tries.refused + 1)
-        tries = replace(tries, failed=tries.failed + (not result.is_success))
-        return (None if may_pass(result, tries) else result), answer.retry_after_s, tries
+        outcome = await self._carrier.carry(job)
+        if outcome is not None:
+            self._keep(job, outcome)
 
     def _keep(self, job: Job, outcome: Result | Failure) -> None:
         self._book.record(job.line, job.custom_id, outcome)
         tally = self._tally
         tally.requests += 1
+        tally.sent_again = self._carrier.sent_again
         if isinstance(outcome, Result) and outcome.is_success:
             prompt, generation = tokens_of(outcome.body)
             tally.prompt_tokens += prompt
@@ -232,10 +188,13 @@ class Runner:
 
     # --- around it -----------------------------------------------------------------------------------------------
 
+    def _take_it_easy(self) -> None:
+        self._pace = self._pace.eased(self._clock.monotonic())
+
     def _sight(self, told: Told) -> Sight:
         return Sight(
             at_s=self._clock.monotonic(),
-            in_flight=self._busy,
+            in_flight=self._carrier.in_flight,
             done=self._tally.requests,
             running=told.running,
             waiting=told.waiting,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import gzip
 import io
 import os
@@ -27,7 +26,6 @@ LONGEST_LINE_BYTES = 64 * 2**20
 _STDIN = "-"
 _BUFFER_BYTES = 2**20
 _GZIP_MARK = b"\x1f\x8b"
-_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,34 +41,18 @@ class Source:
     def lines(
         self, *, feed: Feed | None = None, longest_bytes: int = LONGEST_LINE_BYTES
     ) -> Iterator[tuple[int, bytes] | Problem]:
-        """Yield each line's number and bytes, unpacked and without a byte order mark.
+        """Yield each line's number and its bytes, unpacked.
 
         Args:
-            feed: is given every unpacked byte as it is in the file.
+            feed: is given every unpacked byte.
             longest_bytes: what is longer is a problem, and is skipped without being held in memory.
 
         Raises:
             CostctlError: the file cannot be read, or has changed since it was opened first.
         """
-        number = 0
         try:
             with self._open() as file:
-                while raw := file.readline(longest_bytes + 1):
-                    number += 1
-                    if feed is not None:
-                        feed(raw)
-                    if number == 1:
-                        if raw.startswith(_UTF_16_MARKS):
-                            yield Problem(line=1, text="the file is in UTF-16: save it as UTF-8")
-                            return
-                        raw = raw.removeprefix(codecs.BOM_UTF8)
-                    if len(raw) > longest_bytes:
-                        length = len(raw) + _skip_line(file, raw, feed)
-                        yield Problem(line=number, text=f"{length:,} bytes long, of at most {longest_bytes:,}")
-                    else:
-                        yield number, raw
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            yield Problem(line=number + 1, text=f"the gzip file is damaged from here on: {error}")
+                yield from _lines(file, feed or _ignore, longest_bytes)
         except OSError as error:
             raise CostctlError(f"cannot read {self.name}: {error.strerror}") from error
 
@@ -127,13 +109,30 @@ def _spooled(stream: BinaryIO, name: str, spool: Path) -> Source:
     return _source(spool, name)
 
 
-def _skip_line(file: BinaryIO, begun: bytes, feed: Feed | None) -> int:
+def _lines(file: BinaryIO, feed: Feed, longest_bytes: int) -> Iterator[tuple[int, bytes] | Problem]:
+    number = 1
+    try:
+        while raw := file.readline(longest_bytes + 1):
+            feed(raw)
+            if len(raw) > longest_bytes:
+                length = len(raw) + _skip_line(file, raw, feed)
+                yield Problem(line=number, text=f"{length:,} bytes long, of at most {longest_bytes:,}")
+            else:
+                yield number, raw
+            number += 1
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        yield Problem(line=number, text=f"the gzip file is damaged from here on: {error}")
+
+
+def _skip_line(file: BinaryIO, begun: bytes, feed: Feed) -> int:
     """Read to the end of a line; return how many bytes that were."""
     skipped = 0
-    last = begun
-    while last and not last.endswith(b"\n"):
-        last = file.readline(_BUFFER_BYTES)
-        skipped += len(last)
-        if feed is not None:
-            feed(last)
+    while begun and not begun.endswith(b"\n"):
+        begun = file.readline(_BUFFER_BYTES)
+        feed(begun)
+        skipped += len(begun)
     return skipped
+
+
+def _ignore(_raw: bytes) -> None:
+    pass

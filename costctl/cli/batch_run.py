@@ -82,7 +82,7 @@ def run(ctx: click.Context, /, *, file: str, dry_run: bool, as_json: bool, **opt
     restart, rerun = options["restart"], options["rerun_failed"]
     with Journal.open(paths, checked.fingerprint, checked.total, restart=restart, rerun_failed=rerun) as journal:
         outcome = None
-        if not journal.is_finished:
+        if not journal.is_finished or options["then"] != Then.NOTHING:  # `&& shutdown` too does it each time
             order = Order(
                 source=source,
                 defaults=defaults,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from costctl.domain.lifecycle import EngineState
 from costctl.domain.policy import Choice, Verdict
 from costctl.domain.sessions import EndReason
 from costctl.errors import InstanceActionError
+from costctl.waiting import set_within
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,10 +57,12 @@ class IdleWatch:
         self._action_failures = 0
         self._not_before = float("-inf")
         self._wish: str | None = None
+        self._woken = asyncio.Event()
 
     def stop_soon(self, why: str) -> None:
-        """Take the last rung at the next look, without an idle window, unless something is active then."""
+        """Take the last rung now, without an idle window, unless something is active."""
         self._wish = why
+        self._woken.set()
 
     async def until_stopped(self) -> None:
         """Watch until the instance has been stopped (or, with `exit`, may be left)."""
@@ -70,7 +74,7 @@ class IdleWatch:
                 return
             if self._due(verdict) and await self._take_rung():
                 return
-            await self._clock.sleep(self._pause_s(verdict))
+            await set_within(self._clock, self._woken, self._pause_s(verdict))
 
     def _due(self, verdict: Verdict) -> bool:
         if verdict.choice is not Choice.STOP or self._clock.monotonic() < self._not_before:
@@ -100,6 +104,7 @@ class IdleWatch:
     async def _grant(self) -> bool:
         """Do what was wished for, once: if something is active, it is again the idle window that decides."""
         why, self._wish = self._wish, None
+        self._woken.clear()
         logger.info("%s", why)
         return await self._take_rung(at_once=True)
 

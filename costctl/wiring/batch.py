@@ -130,8 +130,8 @@ async def _run(
         try:
             with _on_signals(conduct.interrupt):
                 end = await conduct.run(patience_s=_LAST_LINES_S)
-            if end.how is How.THROUGH:
-                await asyncio.to_thread(journal.finish, in_order=order.in_order)
+                if end.how is How.THROUGH:
+                    await asyncio.to_thread(journal.finish, in_order=order.in_order)
             follow = order.shall_follow(end)
         finally:
             await conduct.close(then=follow)

@@ -146,7 +146,10 @@ async def test_what_is_wished_for_cannot_be_done_by_a_daemon_that_is_away_and_th
     bench.away = AwayError("no socket")
     await bench.tell(AwayError("reset"))
     bench.runner.over.set()
-    await bench.end(then=True)
+    await settle()
+    closing = asyncio.create_task(bench.conduct.close(then=True))
+    await bench.clock.advance(10)
+    await closing
     assert bench.conduct.last_words == "the daemon is away, so --then shutdown was not done"
 
 

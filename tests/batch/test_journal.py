@@ -2,6 +2,7 @@
 
 import json
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -262,3 +263,18 @@ def test_an_error_that_is_no_json_is_a_text():
 def test_only_result_lines_are_renamed():
     with pytest.raises(ValueError, match="not a result line"):
         renamed(b'{"custom_id": "a"}\n', "k", "b")
+
+
+def test_results_come_in_while_others_are_made_safe(folder, opened):
+    total = 3000
+    with opened(total=total) as journal, ThreadPoolExecutor() as pool:
+        syncs = []
+        for line in range(1, total + 1):
+            journal.record(line, str(line), answer() if line % 7 else LOST)
+            if line % 50 == 0:
+                syncs.append(pool.submit(journal.sync))
+        for sync in syncs:
+            sync.result()
+        assert journal.pending_count == 0
+        journal.finish()
+    assert sorted(map(int, ids_of(folder.paths.results) + ids_of(folder.paths.errors))) == list(range(1, total + 1))

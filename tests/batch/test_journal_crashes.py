@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from costctl.batch.checking import Fingerprint
 from costctl.batch.journal import Journal
 from costctl.batch.paths import BatchPaths
-from costctl.batch.records import HEADER_BYTES
+from costctl.batch.records import HEADER_BYTES, RECORD_BYTES
 from costctl.batch.results import Failure, Result
 
 JOB = Fingerprint(source=b"s" * 16, defaults=b"d" * 16)
@@ -74,12 +74,14 @@ def test_files_cut_at_any_byte(order, counts, cuts, garbage, spares_what_is_safe
                 record(journal, line)
         for path, size, cut in zip(files, sizes, cuts, strict=True):
             least = size if spares_what_is_safe else HEADER_BYTES * (path == paths.journal)
-            path.write_bytes(path.read_bytes()[: max(least, cut)] + garbage)
+            torn = garbage if spares_what_is_safe else b""
+            path.write_bytes(path.read_bytes()[: max(least, cut)] + torn)
         with opened(paths) as journal:
             done = {line for line in order if journal.is_done(line)}
             assert len(done) == journal.done_count
             assert done <= set(order[: safe + written])
             assert not spares_what_is_safe or done >= set(order[:safe])
+        assert paths.journal.stat().st_size == HEADER_BYTES + RECORD_BYTES * len(done)
         assert sorted(lines_in(paths.results_part) + lines_in(paths.errors_part)) == sorted(done)
         complete(paths)
         assert_whole(paths)
@@ -161,13 +163,26 @@ def test_killed_before_any_change_to_its_files(tmp_path, work):
     assert change > 15
 
 
+def test_killed_before_the_last_change_and_then_run_again(tmp_path):
+    paths = BatchPaths(results=tmp_path / "results.jsonl")
+    with opened(paths) as journal:
+        for line in range(TOTAL, 0, -1):
+            record(journal, line)
+    as_they_came = paths.results_part.read_bytes()
+    complete(paths, in_order=True)
+    paths.results_part.write_bytes(as_they_came)
+    complete(paths, rerun_failed=True, in_order=True)
+    assert_whole(paths)
+    assert lines_in(paths.results) == sorted(lines_in(paths.results))
+
+
 KILLED = """
 import sys
 from pathlib import Path
 from costctl.batch.checking import Fingerprint
 from costctl.batch.journal import Journal
 from costctl.batch.paths import BatchPaths
-from costctl.batch.records import HEADER_BYTES
+from costctl.batch.records import HEADER_BYTES, RECORD_BYTES
 from costctl.batch.results import Result
 journal = Journal.open(BatchPaths(results=Path(sys.argv[1])), Fingerprint(source=b"s" * 16, defaults=b"d" * 16), 10**9)
 line = max([0, *(int(line) for line in range(1, 10**5) if journal.is_done(line))])

@@ -160,7 +160,7 @@ async def test_a_stop_that_is_wished_for_needs_no_idle_window(bench):
     await bench.machine.get_ready()
     await bench.one_request(2.0)
     bench.idle.stop_soon("batch jobs is done")
-    await bench.clock.advance(6)
+    await bench.clock.advance(0.5)
     assert watching.done()
     assert action.performed == 1
     assert bench.session().end_reason == "idle"

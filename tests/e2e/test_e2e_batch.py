@@ -224,6 +224,12 @@ def test_then_shutdown_takes_the_last_rung_only_after_success(box, batches, fail
     daemon = box.serve("--idle-shutdown", "30m", "--on-idle", f"command: {action}", engine=(*QUICK, *limit))
     batches.write(lines=30)
     batches.run("jobs.jsonl", "--then", "shutdown", code=4 if fails else 0)
+    if not fails:
+        assert daemon.ended() == 0
+        box.serve("--idle-shutdown", "30m", "--on-idle", f"command: {action}")
+        seen.unlink()
+        batches.run("jobs.jsonl", "--then", "shutdown")  # nothing is left to do, but this
+        daemon = box.daemons[-1]
     if fails:
         assert box.status()["engine"]["state"] == "ready"
         assert not seen.exists()
