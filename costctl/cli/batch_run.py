@@ -11,6 +11,7 @@ import click
 from costctl.batch.forgiveness import MaxFailures
 from costctl.cli.client import ask, home
 from costctl.domain.batches import Then
+from costctl.domain.durations import parse_duration
 from costctl.errors import BadValueError, DaemonNotRunningError
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ _OWN_IDLE_WINDOW = "60s"
 """A daemon that was started for a batch ends so soon if the batch is killed, unless it is taken up again."""
 
 
+def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:  # noqa: ARG001 - click's shape
+    """Return the seconds of a duration like 30m."""
+    try:
+        return None if value is None else parse_duration(value)
+    except BadValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command()
 @click.argument("file")
 @click.option("-o", "--output", metavar="FILE", help="Where results go; without it, FILE.results.jsonl beside FILE.")
@@ -44,9 +53,16 @@ _OWN_IDLE_WINDOW = "60s"
 @click.option("--rerun-failed", is_flag=True, help="Send lines that failed once more.")
 @click.option("--restart", is_flag=True, help="Throw away what was done, and begin anew.")
 @click.option("--max-failures", default="0", metavar="N|N%", help="So many failed lines still are a success.")
-@click.option("--timeout", metavar="TIME", help="Cancel the batch after so long; it can be gone on with.")
 @click.option(
-    "--no-progress", default="30m", metavar="TIME", show_default=True, help="... or so long without an answer."
+    "--timeout", callback=_seconds, metavar="TIME", help="Cancel the batch after so long; it can be gone on with."
+)
+@click.option(
+    "--no-progress",
+    callback=_seconds,
+    default="30m",
+    metavar="TIME",
+    show_default=True,
+    help="... or so long without an answer.",
 )
 @click.option("--share", "shares", is_flag=True, help="Do not wait for other batches; run beside them.")
 @click.option(
@@ -149,15 +165,14 @@ def _defaults(options: Mapping[str, Any], *, model: str) -> Defaults:
 
 def _wish(checked: Checked, journal: Journal, options: Mapping[str, Any]) -> Wish:
     from costctl.domain.batches import Wish
-    from costctl.domain.durations import parse_duration
 
     return Wish(
         name=_name(checked),
         lines=min(checked.unique_requests, checked.total - journal.done_count),
         shares=options["shares"],
         then=Then(options["then"]),
-        no_progress_s=parse_duration(options["no_progress"]),
-        timeout_s=parse_duration(options["timeout"]) if options["timeout"] else None,
+        no_progress_s=options["no_progress"],
+        timeout_s=options["timeout"],
     )
 
 

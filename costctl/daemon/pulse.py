@@ -46,10 +46,9 @@ class Pulse:
         state = self._supervisor.lifecycle
         return {
             "engine": state.state.value,
-            "closing": state.closing,
             "failures": state.failures,
             "failure": state.failure or None,
-            "counters": counters_told(run.counters if run is not None and ready else None),
+            "counters": counters_told(run.counters) if run is not None and ready and not run.counters_problem else None,
             "gpu_percent": self._gpu_percent(),
             **self._spent(since),
         }

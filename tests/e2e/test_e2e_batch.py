@@ -251,7 +251,11 @@ def test_a_bad_file_starts_nothing(box, batches):
     path.write_text(path.read_text() + "{nonsense\n")
     assert "line 4" in box.refused("batch", "jobs.jsonl", code=2)
     assert "nothing was started" in box.refused("batch", "jobs.jsonl", "--dry-run", code=2)
+    assert "not a duration" in box.refused("batch", "jobs.jsonl", "--timeout", "soon", code=2)
+    assert "like 5 or 1%" in box.refused("batch", "jobs.jsonl", "--max-failures", "some", code=2)
+    assert "give -o FILE" in box.refused("batch", "-", code=2)
     assert not (box.home / "ledger.db").exists()
+    assert [each.name for each in box.folder.glob("jobs*")] == ["jobs.jsonl"]
 
 
 def test_a_file_called_like_a_command_is_named_with_its_folder(box, batches):
