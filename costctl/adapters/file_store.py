@@ -201,5 +201,5 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise StorageFullError(f"cannot write {path}: the disk is full") from error
-        raise CostctlError(f"cannot write {path}: {error.strerror}") from error
+            raise StorageFullError(f"cannot keep {path.name}: the disk is full") from error
+        raise CostctlError(f"cannot keep {path.name}: {error.strerror}") from error

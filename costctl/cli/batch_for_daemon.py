@@ -7,6 +7,7 @@ What happens is told as JSON lines on standard output: `problems` if lines canno
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,8 @@ def for_daemon(ctx: click.Context, /, *, file: str, output: str, endpoint: str) 
     from costctl.wiring.batch import Order
 
     paths = BatchPaths(results=Path(output))
-    source = open_source(file, paths)
+    name = Path(file).name  # clients read the messages: where it lies is not theirs to know
+    source = replace(open_source(file, paths), name=name)
     defaults = Defaults(model=str(ask("GET", "/status")["model"]))
     checked = check(source, defaults, endpoint=endpoint)
     if checked.problem_count:
@@ -52,7 +54,7 @@ def for_daemon(ctx: click.Context, /, *, file: str, output: str, endpoint: str) 
             source=source,
             defaults=defaults,
             checked=checked,
-            wish=Wish(name=Path(file).name, lines=checked.total - journal.done_count),
+            wish=Wish(name=name, lines=checked.total - journal.done_count),
             in_order=False,
             shall_follow=lambda _: False,
         )

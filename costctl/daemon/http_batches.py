@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from costctl.domain.http_batches import Counts, Fault, HttpBatch, Status
+from costctl.domain.http_batches import Counts, End, Fault, Status
 from costctl.domain.policy import Evidence
-from costctl.domain.stored_files import Purpose
 from costctl.errors import CostctlError
 from costctl.waiting import done_within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
 
+    from costctl.daemon.stored_batches import StoredBatches
     from costctl.daemon.stored_files import StoredFiles
-    from costctl.domain.http_batches import BatchOrder
+    from costctl.domain.http_batches import BatchOrder, HttpBatch
     from costctl.domain.stored_files import StoredFile
-    from costctl.ports import BatchCommand, BatchCommands, Clock, FileStore
+    from costctl.ports import BatchCommand, BatchCommands, Clock
 
 logger = logging.getLogger(__name__)
 
 SIGNAL = "batches over HTTP"
-PREFIX = "batch_"
 _MOST_AT_ONCE = 8
 """So many processes check their lines and queue for the engine; further batches wait for their turn without one."""
 _LOOK_EVERY_S = 10.0
@@ -51,53 +51,33 @@ class _Work:
     why: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _End:
-    """How work on a batch ended: its last state, and why if that is not completion."""
-
-    status: Status
-    faults: tuple[Fault, ...] = ()
-
-
 class HttpBatches:
-    """All of them; `new_id` makes ids that grow with time."""
+    """Runs the `batches` that were ordered, and lets them and `files` expire."""
 
-    def __init__(
-        self,
-        *,
-        store: FileStore,
-        files: StoredFiles,
-        commands: BatchCommands,
-        clock: Clock,
-        new_id: Callable[[str], str],
-    ) -> None:
-        self._store = store
+    def __init__(self, *, files: StoredFiles, batches: StoredBatches, commands: BatchCommands, clock: Clock) -> None:
         self._files = files
+        self._batches = batches
         self._commands = commands
         self._clock = clock
-        self._new_id = new_id
-        self._batches: dict[str, HttpBatch] = {}
         self._work: dict[str, _Work] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._saving = asyncio.Lock()
         self._is_stopping = False
 
     # --- the daemon's life ---------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Take over what was kept. Raises CostctlError."""
-        records = await asyncio.to_thread(self._store.load)
-        self._files.adopt(records)
-        self._adopt(records)
+        await self._batches.open()
 
     async def watch(self) -> None:
         """Go on with all batches, and let what is over its time expire, until cancelled."""
         while True:
             try:
                 await self._files.sweep()
-                await self._sweep()
+                await self._batches.sweep()
             except CostctlError as error:
                 logger.error("%s", error)  # noqa: TRY400 - the words say it
+            self._interrupt_late()
             self._begin_next()
             await self._clock.sleep(_LOOK_EVERY_S)
 
@@ -121,48 +101,24 @@ class HttpBatches:
 
     def evidence(self) -> Evidence:
         """Return whether a batch is on the way to its lease, which then keeps the instance up."""
-        names = [identity for identity, work in self._work.items() if not work.has_lease]
+        names = [identity for identity, work in self._work.items() if work.command is not None and not work.has_lease]
         return Evidence(name=SIGNAL, active=bool(names), detail=", ".join(names) or "none is being prepared")
 
     # --- what clients ask for ------------------------------------------------------------------------------------
 
-    def all(self) -> list[HttpBatch]:
-        """Return all batches."""
-        return list(self._batches.values())
-
-    def find(self, identity: str) -> HttpBatch | None:
-        """Return a batch."""
-        return self._batches.get(identity)
-
     async def create(self, order: BatchOrder, source: StoredFile) -> HttpBatch:
         """Begin a batch. Raises CostctlError, StorageFullError."""
-        now = self._files.now()
-        batch = HttpBatch(
-            id=self._new_id(PREFIX),
-            endpoint=order.endpoint,
-            input_file_id=source.id,
-            completion_window=order.completion_window,
-            created_at=now,
-            expires_at=now + order.window_s,
-            results_id=self._files.new_id(),
-            failures_id=self._files.new_id(),
-            metadata=order.metadata,
-            outputs_kept_s=order.outputs_kept_s,
-        )
-        await asyncio.to_thread(self._store.prepare, batch.id, source.id)
-        await asyncio.to_thread(self._store.save, batch.id, batch.as_json())
-        self._batches[batch.id] = batch
-        logger.info("%s: ordered over HTTP, from %s (%s)", batch.id, source.id, source.filename)
+        batch = await self._batches.create(order, source)
         self._begin_next()
         return batch
 
     async def cancel(self, batch: HttpBatch) -> HttpBatch:
         """Cancel a batch; what is done of it stays. Raises CostctlError, ValueError if it is past that."""
         if batch.status is not Status.CANCELLING:
-            await self._set(batch.moved(Status.CANCELLING, self._files.now()))
+            await self._batches.move(batch.id, Status.CANCELLING)
         self._interrupt(batch.id)
         self._begin_next()
-        return self._batches[batch.id]
+        return self._batches.get(batch.id)
 
     # --- work on them --------------------------------------------------------------------------------------------
 
@@ -170,7 +126,7 @@ class HttpBatches:
         """Begin work on the oldest batches, and on all that need no process."""
         if self._is_stopping:
             return
-        for batch in sorted(self._batches.values(), key=lambda batch: batch.id):
+        for batch in self._batches.all():
             may_begin = not self._needs_process(batch) or len(self._work) < _MOST_AT_ONCE
             if not batch.is_over and batch.id not in self._tasks and may_begin:
                 self._work[batch.id] = _Work()
@@ -195,52 +151,56 @@ class HttpBatches:
                 return
             await self._clock.sleep(_TRY_AGAIN_S)
 
-    async def _run(self, identity: str, *, may_try_again: bool) -> _End | None:
+    async def _run(self, identity: str, *, may_try_again: bool) -> End | None:
         """Run a batch's process to its end; return None if that was no end of the batch."""
-        batch, work = self._batches[identity], self._work[identity]
+        batch, work = self._batches.get(identity), self._work[identity]
         if not self._needs_process(batch):
             return self._asked_end(batch)
         try:
-            source, results = self._store.batch_input(identity), self._store.batch_results(identity)
+            source, results = self._batches.paths(identity)
             work.command = command = await self._commands.start(source, results, endpoint=batch.endpoint)
         except CostctlError as error:
             return _failed("batch_failed", str(error))
-        if self._is_stopping or not self._needs_process(self._batches[identity]):
+        if self._is_stopping or not self._needs_process(self._batches.get(identity)):
             command.terminate()
-        async for event in command.events():
-            await self._take(identity, work, event)
-        code, words = await command.wait()
+        try:
+            async for event in command.events():
+                await self._take(identity, work, event)
+            code, words = await command.wait()
+        except BaseException:
+            command.kill()
+            raise
         work.command, work.has_lease = None, False
         return self._judge(identity, work, code, words, may_try_again=may_try_again)
 
-    def _judge(self, identity: str, work: _Work, code: int, words: str, *, may_try_again: bool) -> _End | None:
-        batch = self._batches[identity]
+    def _judge(self, identity: str, work: _Work, code: int, words: str, *, may_try_again: bool) -> End | None:
+        batch = self._batches.get(identity)
         if code in _THROUGH and batch.status is Status.IN_PROGRESS:
-            return _End(status=Status.COMPLETED)
+            return End(status=Status.COMPLETED)
         if not self._needs_process(batch):
             return self._asked_end(batch)
         if work.faults:
-            return _End(status=Status.FAILED, faults=work.faults)
+            return End(status=Status.FAILED, faults=work.faults)
         if work.ended == "cancelled":
-            return _End(status=Status.CANCELLED, faults=(Fault(code="cancelled", message=work.why),))
+            return End(status=Status.CANCELLED, faults=(Fault(code="cancelled", message=work.why),))
         was_killed = code < 0 or code == _INTERRUPTED or work.ended == "no daemon"
         if self._is_stopping or (was_killed and may_try_again):
             return None
         return _failed("engine_failed" if code == _NO_ENGINE else "batch_failed", work.why or words)
 
-    def _asked_end(self, batch: HttpBatch) -> _End:
+    def _asked_end(self, batch: HttpBatch) -> End:
         """Return the end of a batch that needs no more work."""
         if batch.status is Status.FINALIZING:
-            return _End(status=Status.COMPLETED)
-        return _End(status=Status.CANCELLED if batch.status is Status.CANCELLING else Status.EXPIRED)
+            return End(status=Status.COMPLETED)
+        return End(status=Status.CANCELLED if batch.status is Status.CANCELLING else Status.EXPIRED)
 
     def _needs_process(self, batch: HttpBatch) -> bool:
         is_wanted = batch.status in (Status.VALIDATING, Status.IN_PROGRESS)
-        return is_wanted and batch.expires_at > self._files.now()
+        return is_wanted and batch.expires_at > self._batches.now()
 
     async def _take(self, identity: str, work: _Work, event: Mapping[str, Any]) -> None:
         """Take in what a batch's process tells."""
-        batch = self._batches[identity]
+        batch = self._batches.get(identity)
         match event["event"]:
             case "problems":
                 work.faults = tuple(
@@ -252,64 +212,28 @@ class HttpBatches:
                 work.ended, work.why = event.get("ended", ""), event.get("why", "")
                 succeeded = event["done"] - event["failed"]
                 counts = Counts(total=event["lines"], completed=succeeded, failed=event["failed"])
-                self._batches[identity] = batch = replace(batch, counts=counts)
-        if event["event"] == "checked" and batch.status is Status.VALIDATING:
-            counts = replace(batch.counts, total=event["lines"])
-            await self._set(replace(batch, counts=counts).moved(Status.IN_PROGRESS, self._files.now()))
+                self._batches.count(identity, counts)
+            case "checked" if batch.status is Status.VALIDATING:
+                self._batches.count(identity, Counts(total=event["lines"]))
+                with suppress(CostctlError):  # it holds; what could not be kept is found out again
+                    await self._batches.move(identity, Status.IN_PROGRESS)
 
-    # --- the end of one ------------------------------------------------------------------------------------------
-
-    async def _conclude(self, identity: str, end: _End) -> None:
+    async def _conclude(self, identity: str, end: End) -> None:
         """Give the results their names and the batch its last state, however often that takes: the disk may be full."""
         while not self._is_stopping:
             try:
-                await self._publish(identity, end)
+                await self._batches.publish(identity, end)
             except CostctlError as error:
                 logger.error("%s: its results cannot be kept yet: %s", identity, error)  # noqa: TRY400
                 await self._clock.sleep(_LOOK_EVERY_S)
                 continue
             return
 
-    async def _publish(self, identity: str, end: _End) -> None:
-        for status in _way(self._batches[identity].status, end.status):
-            await self._set(self._batches[identity].moved(status, self._files.now()))
-        batch = self._batches[identity]
-        output = await self._publish_file(batch, batch.results_id, "output")
-        errors = await self._publish_file(batch, batch.failures_id, "errors")
-        over = batch.moved(end.status, self._files.now())
-        await self._set(replace(over, output_file_id=output, error_file_id=errors, faults=end.faults))
-        await asyncio.to_thread(self._store.clear, identity)
-        logger.info("%s: %s%s", identity, end.status, "".join(f": {fault.message}" for fault in end.faults[:1]))
-
-    async def _publish_file(self, batch: HttpBatch, identity: str, word: str) -> str | None:
-        are_failures = identity == batch.failures_id
-        size = await asyncio.to_thread(self._store.take_output, batch.id, identity, failures=are_failures)
-        if not size:
-            return None
-        name = f"{batch.id}_{word}.jsonl"
-        await self._files.keep(identity, name, Purpose.BATCH_OUTPUT, size, batch.outputs_kept_s)
-        return identity
-
     # --- inside --------------------------------------------------------------------------------------------------
 
-    def _adopt(self, records: Iterable[Mapping[str, Any]]) -> None:
-        for record in records:
-            if str(record.get("id")).startswith(PREFIX):
-                try:
-                    batch = HttpBatch.from_json(record)
-                except (KeyError, TypeError, ValueError) as error:
-                    logger.error("%s is left out: %r", record.get("id"), error)  # noqa: TRY400 - the words say it
-                    continue
-                self._batches[batch.id] = batch
-
-    async def _sweep(self) -> None:
-        """Let what is late expire, and forget what has been over for as long as its results are kept."""
-        now = self._files.now()
-        for batch in self.all():
-            if batch.is_over and batch.ended_at + batch.outputs_kept_s <= now:
-                del self._batches[batch.id]
-                await asyncio.to_thread(self._store.remove, batch.id)
-            elif not batch.is_over and batch.expires_at <= now:
+    def _interrupt_late(self) -> None:
+        for batch in self._batches.all():
+            if not batch.is_over and batch.expires_at <= self._batches.now():
                 self._interrupt(batch.id)
 
     def _interrupt(self, identity: str) -> None:
@@ -317,21 +241,6 @@ class HttpBatches:
         if work is not None and work.command is not None:
             work.command.terminate()
 
-    async def _set(self, batch: HttpBatch) -> None:
-        """Keep a batch's new state; it holds from now on, also if it cannot be kept. Raises CostctlError."""
-        self._batches[batch.id] = batch
-        async with self._saving:
-            await asyncio.to_thread(self._store.save, batch.id, self._batches[batch.id].as_json())
 
-
-def _failed(code: str, message: str) -> _End:
-    return _End(status=Status.FAILED, faults=(Fault(code=code, message=message),))
-
-
-def _way(status: Status, end: Status) -> tuple[Status, ...]:
-    """Return the states between the present one and the end."""
-    if end is Status.COMPLETED and status is not Status.FINALIZING:
-        return (Status.FINALIZING,)
-    if end is Status.CANCELLED and status is not Status.CANCELLING:
-        return (Status.CANCELLING,)
-    return ()
+def _failed(code: str, message: str) -> End:
+    return End(status=Status.FAILED, faults=(Fault(code=code, message=message),))

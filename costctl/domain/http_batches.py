@@ -58,6 +58,14 @@ class Fault:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class End:
+    """How work on a batch ended: its last state, and why if that is not completion."""
+
+    status: Status
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class HttpBatch:
     """One batch; instants in seconds since 1970.
 
@@ -128,6 +136,12 @@ class HttpBatch:
             "error_file_id": self.error_file_id,
             "metadata": self.metadata,
         }
+
+
+def way_to(end: Status, status: Status) -> tuple[Status, ...]:
+    """Return the states between `status` and the `end`."""
+    before = {Status.COMPLETED: Status.FINALIZING, Status.CANCELLED: Status.CANCELLING}.get(end, status)
+    return () if before is status else (before,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

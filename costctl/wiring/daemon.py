@@ -42,6 +42,7 @@ from costctl.daemon.recorder import Recorder
 from costctl.daemon.run import EngineRun, Limits
 from costctl.daemon.session import Opening, open_session
 from costctl.daemon.status import StatusView
+from costctl.daemon.stored_batches import StoredBatches
 from costctl.daemon.stored_files import StoredFiles
 from costctl.daemon.supervisor import Supervisor
 from costctl.daemon.suspension import Suspensions
@@ -159,9 +160,8 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
     )
     store = FolderStore(home.files)
     files = StoredFiles(store=store, clock=clock, most_bytes=settings.files_max_size, new_id=_new_id)
-    http_batches = HttpBatches(
-        store=store, files=files, commands=BatchProcesses(home.folder), clock=clock, new_id=_new_id
-    )
+    stored = StoredBatches(store=store, files=files, new_id=_new_id)
+    http_batches = HttpBatches(files=files, batches=stored, commands=BatchProcesses(home.folder), clock=clock)
     look_every_s = min(_LOOK_EVERY_S, (settings.idle_shutdown or 3600) / _LOOKS_A_WINDOW)
     activity = Activity(
         supervisor=supervisor,
@@ -200,7 +200,7 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
         keys=plan.keys,
         book=recorder,
         own=own.answer,
-        stored=StoredRoutes(files=files, batches=http_batches).answer,
+        stored=StoredRoutes(files=files, batches=stored, runs=http_batches).answer,
         most_body=settings.max_body,
     )
     pulse = Pulse(

@@ -10,6 +10,7 @@ from fakes.clock import settle
 
 from costctl.adapters.file_store import FolderStore
 from costctl.daemon.http_batches import HttpBatches
+from costctl.daemon.stored_batches import StoredBatches
 from costctl.daemon.stored_files import StoredFiles
 from costctl.domain.http_batches import Status, read_order
 from costctl.domain.stored_files import DAY_S, KEPT_S, Purpose
@@ -23,6 +24,12 @@ class FullStore(FolderStore):
     """A store whose disk is full for so many writes."""
 
     failures = 0
+    cannot_save = False
+
+    def save(self, identity, record):
+        if self.cannot_save:
+            raise StorageFullError("cannot write: the disk is full")
+        super().save(identity, record)
 
     def take_output(self, batch, identity, *, failures):
         if self.failures:
@@ -45,9 +52,8 @@ class House:
             return f"{prefix}{next(self.numbers):06}"
 
         self.files = StoredFiles(store=self.store, clock=clock, most_bytes=most_bytes, new_id=new_id)
-        self.batches = HttpBatches(
-            store=self.store, files=self.files, commands=self.commands, clock=clock, new_id=new_id
-        )
+        self.stored = StoredBatches(store=self.store, files=self.files, new_id=new_id)
+        self.batches = HttpBatches(files=self.files, batches=self.stored, commands=self.commands, clock=clock)
 
     async def open(self):
         await self.batches.open()
@@ -87,7 +93,7 @@ class House:
         return identity, command
 
     def find(self, identity):
-        return self.batches.find(identity)
+        return self.stored.find(identity)
 
     def content(self, identity):
         return self.files.content(self.files.find(identity)).read_bytes()
@@ -218,7 +224,7 @@ async def test_whatever_instant_the_daemon_is_killed_at_the_next_one_goes_on(hom
     command.write(b"ok\n", unfinished=True)
     await first.batches.cancel(first.find(cancelling))
     finalizing, _ = await first.running()
-    await first.batches._set(first.find(finalizing).moved(Status.FINALIZING, 1))
+    await first.stored.move(finalizing, Status.FINALIZING)
     first.commands.started[-1].write(b"all\n")
     await first.die()
 
@@ -253,8 +259,21 @@ async def test_results_wait_for_room_on_the_disk(house, clock):
     command.end(0)
     await settle()
     assert house.find(identity).status is Status.FINALIZING
+    assert not house.batches.evidence().active  # nobody pays a GPU for a full disk
     await clock.advance(25)
     assert house.content(house.find(identity).output_file_id) == b"ok\n"
+
+
+async def test_a_state_that_cannot_be_kept_holds_all_the_same(house):
+    identity = await house.order()
+    house.store.cannot_save = True
+    house.commands.started[0].check(3)
+    await settle()
+    assert house.find(identity).status is Status.IN_PROGRESS
+    house.store.cannot_save = False
+    house.commands.started[0].end(0)
+    await settle()
+    assert house.find(identity).status is Status.COMPLETED
 
 
 async def test_files_expire_and_so_do_batches_that_are_over(house, clock):
@@ -311,7 +330,7 @@ async def test_records_that_cannot_be_read_are_left_out_and_what_a_crash_left_is
     await house.die()
     again = await home()
     assert [found.id for found in again.files.all()] == [file.id]
-    assert not again.batches.all()
+    assert not again.stored.all()
     assert {path.name for path in folder.iterdir()} == {
         *(file.id, f"{file.id}.json", "file-9", "file-9.json", "file-8.json", "batch_7.json")
     }

@@ -83,6 +83,8 @@ def test_lines_that_cannot_be_sent_fail_the_batch_before_anything_is_billed(box,
     assert "'/v1/chat/completions'" in batch.errors.data[0].message
     assert "line 1" in batch.errors.data[2].message
     assert (batch.output_file_id, batch.error_file_id) == (None, None)
+    empty = ends(client, order(client, []), "failed")
+    assert empty.errors.data[0].message == f"{empty.id} is empty: there is nothing to compute"
     assert "engine: starting" not in daemon.said
 
 

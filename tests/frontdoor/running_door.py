@@ -19,6 +19,7 @@ from costctl.daemon.frontdoor.listener import Listener
 from costctl.daemon.frontdoor.own import OwnRoutes
 from costctl.daemon.frontdoor.stored import StoredRoutes
 from costctl.daemon.http_batches import HttpBatches
+from costctl.daemon.stored_batches import StoredBatches
 from costctl.daemon.stored_files import StoredFiles
 from costctl.daemon.supervisor import Supervisor
 from costctl.domain import lifecycle as life
@@ -118,13 +119,15 @@ class Shelf:
         clock, store = SystemClock(), FolderStore(self.folder)
         self.commands = FakeBatchCommands()
         self.files = StoredFiles(store=store, clock=clock, most_bytes=most_bytes, new_id=new_id)
-        self.batches = HttpBatches(store=store, files=self.files, commands=self.commands, clock=clock, new_id=new_id)
-        self.answer = StoredRoutes(files=self.files, batches=self.batches, patience_s=patience_s).answer
+        self.batches = StoredBatches(store=store, files=self.files, new_id=new_id)
+        self.runs = HttpBatches(files=self.files, batches=self.batches, commands=self.commands, clock=clock)
+        routes = StoredRoutes(files=self.files, batches=self.batches, runs=self.runs, patience_s=patience_s)
+        self.answer = routes.answer
 
     async def close(self):
         for command in self.commands.started:
             command.end()
-        await self.batches.close()
+        await self.runs.close()
         self._folder.cleanup()
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from costctl.daemon.http_batches import HttpBatches
+    from costctl.daemon.stored_batches import StoredBatches
     from costctl.daemon.stored_files import StoredFiles
     from costctl.domain.http_batches import HttpBatch
     from costctl.domain.stored_files import StoredFile
@@ -31,9 +32,17 @@ _MOST_FILES, _MOST_BATCHES, _USUAL_BATCHES = 10_000, 100, 20
 class StoredRoutes:
     """Answers /v1/files and /v1/batches."""
 
-    def __init__(self, *, files: StoredFiles, batches: HttpBatches, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        *,
+        files: StoredFiles,
+        batches: StoredBatches,
+        runs: HttpBatches,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self._files = files
         self._batches = batches
+        self._runs = runs
         self._patience_s = patience_s
         self._memory = Memory()
 
@@ -112,7 +121,7 @@ class StoredRoutes:
             return answers.error(404, f"there is no file {order.input_file_id}", "file_not_found")
         if source.purpose != Purpose.BATCH:
             raise BadValueError(f"{source.id} is no input of a batch: its purpose is {source.purpose}")
-        return web.json_response((await self._batches.create(order, source)).as_openai())
+        return web.json_response((await self._runs.create(order, source)).as_openai())
 
     def _list_batches(self, request: web.BaseRequest) -> web.Response:
         query = _query(request)
@@ -125,7 +134,7 @@ class StoredRoutes:
             return answers.error(404, f"there is no batch {identity}", "batch_not_found")
         if method == "POST":
             try:
-                batch = await self._batches.cancel(batch)
+                batch = await self._runs.cancel(batch)
             except ValueError:
                 return answers.error(409, f"{identity} is {batch.status}: it cannot be cancelled", "batch_over")
         return web.json_response(batch.as_openai())
