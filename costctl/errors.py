@@ -16,6 +16,7 @@ The tree, with exit codes::
     │   └── LedgerUnavailableError 1  cannot be read or written now: locked, full, read-only, gone
     ├── EngineUnreadableError    1  the engine does not say how it is
     ├── GpuError                 1  the GPU's state cannot be read
+    ├── StorageFullError         1  there is no room for what is to be kept
     ├── InstanceActionError      1  the instance could not be stopped: it is still billed
     ├── NotificationError        1  a message did not reach everybody that it was for
     └── MissingPieceError        1  a program or library that is not installed
@@ -88,6 +89,10 @@ class EngineUnreadableError(CostctlError):
 
 class GpuError(CostctlError):
     """The GPU's state cannot be read."""
+
+
+class StorageFullError(CostctlError):
+    """There is no room for what is to be kept."""
 
 
 class InstanceActionError(CostctlError):

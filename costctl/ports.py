@@ -5,12 +5,13 @@ Adapters implement these; tests implement them by hand. Blocking calls say so an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
     from datetime import datetime
+    from pathlib import Path
 
     from costctl.domain.engines import Counters, ExitStatus, LaunchPlan
     from costctl.domain.gpus import GpuReading
@@ -161,4 +162,92 @@ class Notifier(Protocol):
 
     def send(self, message: Message) -> None:
         """Send it and wait until it is taken; blocking. Raises NotificationError."""
+        ...
+
+
+class Upload(Protocol):
+    """A file that is coming in."""
+
+    def write(self, content: bytes) -> None:
+        """Append to it; blocking. Raises CostctlError, StorageFullError."""
+        ...
+
+    def keep(self) -> None:
+        """Make it safe; blocking. Raises CostctlError, StorageFullError."""
+        ...
+
+    def discard(self) -> None:
+        """Forget it; blocking."""
+        ...
+
+
+class FileStore(Protocol):
+    """Files and batches that came over HTTP, on the disk. Everything blocks, and raises CostctlError."""
+
+    def load(self) -> list[Mapping[str, Any]]:
+        """Return all records, and remove what a crash has left."""
+        ...
+
+    def save(self, identity: str, record: Mapping[str, Any]) -> None:
+        """Keep a record, in place of the one there was."""
+        ...
+
+    def remove(self, identity: str) -> None:
+        """Remove a record and all that belongs to it."""
+        ...
+
+    def content(self, identity: str) -> Path:
+        """Return where a file's content is."""
+        ...
+
+    def upload(self, identity: str) -> Upload:
+        """Begin a file."""
+        ...
+
+    def prepare(self, batch: str, input_file: str) -> None:
+        """Make the place where a batch is worked on; its input stays there whatever becomes of the file."""
+        ...
+
+    def batch_input(self, batch: str) -> Path:
+        """Return the batch's input."""
+        ...
+
+    def batch_results(self, batch: str) -> Path:
+        """Return where its results go."""
+        ...
+
+    def take_output(self, batch: str, identity: str, *, failures: bool) -> int:
+        """Make the results so far, or those that are failures, a file's content; return its size, 0 for none."""
+        ...
+
+    def clear(self, batch: str) -> None:
+        """Remove the place where a batch was worked on."""
+        ...
+
+
+class BatchCommand(Protocol):
+    """A `costctl batch` that runs."""
+
+    def events(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield what it tells, to its end."""
+        ...
+
+    async def wait(self) -> tuple[int, str]:
+        """Return its exit code, a signal's negative, and its last words."""
+        ...
+
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM)."""
+        ...
+
+    def kill(self) -> None:
+        """Kill it (SIGKILL)."""
+        ...
+
+
+class BatchCommands(Protocol):
+    """Starts `costctl batch` on behalf of the daemon; what it started ends with the daemon."""
+
+    async def start(self, source: Path, results: Path, *, endpoint: str) -> BatchCommand:
+        """Run a file's lines, all of which have to be for `endpoint`. Raises CostctlError."""
         ...

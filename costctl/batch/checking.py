@@ -69,8 +69,13 @@ class Checked:
             raise BadValueError(f"{self.name} is empty: there is nothing to compute")
 
 
-def check(source: Source, defaults: Defaults) -> Checked:
+def check(source: Source, defaults: Defaults, *, endpoint: str | None = None) -> Checked:
     """Read a whole file of requests; what is wrong with its lines is in the answer.
+
+    Args:
+        source: the file.
+        defaults: values for all lines.
+        endpoint: what all lines have to ask for, in the form of batch lines; anything if left out.
 
     Raises:
         CostctlError: it cannot be read to its end.
@@ -80,6 +85,8 @@ def check(source: Source, defaults: Defaults) -> Checked:
     for found in jobs_and_problems(source, defaults, feed=digest.update):
         if isinstance(found, Problem):
             survey.complain(found)
+        elif endpoint is not None and (found.form is not Form.BATCH or found.path != endpoint):
+            survey.complain(Problem(line=found.line, text=f"not a line of a batch with the url {endpoint!r}"))
         else:
             survey.count(found)
     repeats = _find_repeats(survey, (job for job in jobs_and_problems(source, defaults) if isinstance(job, Job)))

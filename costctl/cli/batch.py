@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from costctl.cli.batch_for_daemon import for_daemon
 from costctl.cli.batch_run import run
 from costctl.cli.client import ask
 from costctl.errors import BadValueError, DaemonNotRunningError
@@ -70,6 +71,7 @@ def batch() -> None:
 
 
 batch.add_command(run)
+batch.add_command(for_daemon)
 
 
 @batch.command("list")

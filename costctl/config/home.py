@@ -58,6 +58,11 @@ class Home:
         return self.logs / "daemon.log"
 
     @property
+    def files(self) -> Path:
+        """Files and batches that came over HTTP."""
+        return self.folder / "files"
+
+    @property
     def ledger_file(self) -> Path:
         """The default ledger's file."""
         return self.folder / "ledger.db"

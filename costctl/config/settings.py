@@ -59,6 +59,7 @@ class Settings:
     stall_timeout: float
     max_waiting: int
     max_body: int
+    files_max_size: int
     ledger: str | None
     time_zone: ZoneInfo | None
 
@@ -262,6 +263,14 @@ SETTINGS: tuple[Setting, ...] = (
         default="64MiB",
         metavar="SIZE",
         help="Largest request; more gets 413.",
+        group="door",
+    ),
+    Setting(
+        name="files-max-size",
+        read=readers.as_size,
+        default="2GiB",
+        metavar="SIZE",
+        help="Room for files that clients upload for batches, and their results; uploads beyond it get 413.",
         group="door",
     ),
     Setting(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from costctl.daemon.control import Control
     from costctl.daemon.frontdoor.door import FrontDoor
     from costctl.daemon.frontdoor.listener import Listener
+    from costctl.daemon.http_batches import HttpBatches
     from costctl.daemon.idle import IdleWatch
     from costctl.daemon.recorder import Recorder
     from costctl.daemon.status import StatusView
@@ -67,6 +68,7 @@ class Daemon:
         control: Callable[[Callable[[str], None]], Control],
         idle: IdleWatch,
         recorder: Recorder,
+        http_batches: HttpBatches,
         suspensions: Suspensions,
         writer: LedgerWriter,
         status: StatusView,
@@ -83,6 +85,7 @@ class Daemon:
         self._control = control(self._ask_to_end)
         self._idle = idle
         self._recorder = recorder
+        self._http_batches = http_batches
         self._suspensions = suspensions
         self._writer = writer
         self._status = status
@@ -120,6 +123,7 @@ class Daemon:
 
     async def _open(self) -> None:
         try:
+            await self._http_batches.open()
             await self._listen()
             await self._control.start()  # last: whoever is answered there may rely on the front door
         except CostctlError:
@@ -149,6 +153,7 @@ class Daemon:
         tasks: set[asyncio.Future[Any]] = {
             asyncio.create_task(self._idle.until_stopped(), name="idle watch"),
             asyncio.create_task(self._beat(), name="heartbeat"),
+            asyncio.create_task(self._http_batches.watch(), name="batches over HTTP"),
         }
         try:
             done, _ = await asyncio.wait({*tasks, wish}, return_when=asyncio.FIRST_COMPLETED)
@@ -171,6 +176,7 @@ class Daemon:
 
     async def _stop_on_wish(self, why: str) -> None:
         state = self._supervisor.lifecycle
+        self._http_batches.stop_soon()
         logger.info("stopping (%s)", why)
         self._manager.stopping(f"stopping ({why})", within_s=self._stop_within_s)
         if state.in_flight:
@@ -186,6 +192,7 @@ class Daemon:
         self._recorder.close_session(EndReason.STOPPED)
 
     async def _end(self) -> None:
+        await self._http_batches.close()
         await self._listener.stop(_LAST_ANSWERS_S)
         if self._supervisor.lifecycle.state not in (EngineState.OFF, EngineState.FAILED):
             await self._supervisor.abandon()

@@ -21,6 +21,8 @@ class Kind(StrEnum):
     """About earlier work: passed on while the engine is up, never wakes it."""
     OWN = "own"
     """Answered by costctl itself."""
+    STORED = "stored"
+    """About files and batches that costctl keeps; never wakes the engine by itself."""
 
 
 class Endpoint(StrEnum):
@@ -73,9 +75,16 @@ _KINDS = (
     {("POST", path): Kind.INFERENCE for path in _INFERENCE_PATHS}
     | {(method, path): Kind.OWN for path in _OWN_PATHS for method in ("GET", "HEAD")}
     | {("GET", "/v1/realtime"): Kind.SOCKET}
+    | {(method, path): Kind.STORED for path in ("/v1/files", "/v1/batches") for method in ("GET", "POST")}
 )
 _MODEL = re.compile(r"/v1/models/.+")
 _RESPONSE = re.compile(r"/v1/responses/[A-Za-z0-9_-]{1,128}(?P<cancel>/cancel)?")
+_STORED = {
+    re.compile(r"/v1/files/[A-Za-z0-9_-]{1,128}"): ("GET", "DELETE"),
+    re.compile(r"/v1/files/[A-Za-z0-9_-]{1,128}/content"): ("GET",),
+    re.compile(r"/v1/batches/[A-Za-z0-9_-]{1,128}"): ("GET",),
+    re.compile(r"/v1/batches/[A-Za-z0-9_-]{1,128}/cancel"): ("POST",),
+}
 _PATHS = {path for _, path in _KINDS}
 
 
@@ -92,9 +101,13 @@ def kind_of(method: str, path: str) -> Kind | None:
     match = _RESPONSE.fullmatch(path)
     if match and method == ("POST" if match["cancel"] else "GET"):
         return Kind.PASSIVE
-    return None
+    return Kind.STORED if method in _stored_methods(path) else None
 
 
 def known_path(path: str) -> bool:
     """Return whether the path exists with another method."""
-    return path in _PATHS or bool(_MODEL.fullmatch(path) or _RESPONSE.fullmatch(path))
+    return path in _PATHS or bool(_MODEL.fullmatch(path) or _RESPONSE.fullmatch(path) or _stored_methods(path))
+
+
+def _stored_methods(path: str) -> tuple[str, ...]:
+    return next((methods for pattern, methods in _STORED.items() if pattern.fullmatch(path)), ())

@@ -6,15 +6,19 @@ import asyncio
 import gc
 import logging
 import os
+import secrets
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from costctl import __version__
+from costctl.adapters.batch_commands import BatchProcesses
 from costctl.adapters.clock import SystemClock
 from costctl.adapters.engines.api import HttpEngineApi
+from costctl.adapters.file_store import FolderStore
 from costctl.adapters.instances.identity import read_instance, read_power_on
 from costctl.adapters.locks import HomeLock, port_owner
 from costctl.adapters.logins import TerminalLogins
@@ -30,12 +34,16 @@ from costctl.daemon.daemon import Daemon
 from costctl.daemon.frontdoor.door import FrontDoor
 from costctl.daemon.frontdoor.listener import Listener
 from costctl.daemon.frontdoor.own import OwnRoutes
+from costctl.daemon.frontdoor.stored import StoredRoutes
+from costctl.daemon.http_batches import HttpBatches
 from costctl.daemon.idle import IdleWatch
 from costctl.daemon.pulse import Pulse
 from costctl.daemon.recorder import Recorder
 from costctl.daemon.run import EngineRun, Limits
 from costctl.daemon.session import Opening, open_session
 from costctl.daemon.status import StatusView
+from costctl.daemon.stored_batches import StoredBatches
+from costctl.daemon.stored_files import StoredFiles
 from costctl.daemon.supervisor import Supervisor
 from costctl.daemon.suspension import Suspensions
 from costctl.domain.policy import IdlePolicy
@@ -150,6 +158,10 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
         clock=clock,
         shut_down=(lambda why: idle.stop_soon(why)) if settings.stops_instance else None,  # noqa: PLW0108 - made below
     )
+    store = FolderStore(home.files)
+    files = StoredFiles(store=store, clock=clock, most_bytes=settings.files_max_size, new_id=_new_id)
+    stored = StoredBatches(store=store, files=files, new_id=_new_id)
+    http_batches = HttpBatches(files=files, batches=stored, commands=BatchProcesses(home.folder), clock=clock)
     look_every_s = min(_LOOK_EVERY_S, (settings.idle_shutdown or 3600) / _LOOKS_A_WINDOW)
     activity = Activity(
         supervisor=supervisor,
@@ -157,7 +169,7 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
         logins=TerminalLogins(),
         clock=clock,
         recent_s=look_every_s * 2,
-        watches=(batches.evidence,),
+        watches=(batches.evidence, http_batches.evidence),
     )
     status = StatusView(
         supervisor=supervisor,
@@ -183,7 +195,14 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
         look_every_s=look_every_s,
     )
     own = OwnRoutes(supervisor=supervisor, model=plan.engine.model, started_at=int(clock.now().timestamp()))
-    door = FrontDoor(supervisor=supervisor, keys=plan.keys, book=recorder, own=own.answer, most_body=settings.max_body)
+    door = FrontDoor(
+        supervisor=supervisor,
+        keys=plan.keys,
+        book=recorder,
+        own=own.answer,
+        stored=StoredRoutes(files=files, batches=stored, runs=http_batches).answer,
+        most_body=settings.max_body,
+    )
     pulse = Pulse(
         supervisor=supervisor,
         activity=activity,
@@ -210,6 +229,7 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
         control=control,
         idle=idle,
         recorder=recorder,
+        http_batches=http_batches,
         suspensions=Suspensions(recorder=recorder, writer=writer, clock=clock),
         writer=writer,
         status=status,
@@ -252,6 +272,11 @@ def _run_factory(
         )
 
     return new_run
+
+
+def _new_id(prefix: str) -> str:
+    """Return an id that is greater than all before it, as long as the clock is not set back."""
+    return f"{prefix}{time.time_ns():016x}{secrets.token_hex(4)}"
 
 
 def _policy(settings: Settings) -> IdlePolicy:

@@ -31,6 +31,22 @@ def test_asking_after_earlier_work_wakes_nothing(method, path):
 
 
 @pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/files"),
+        ("GET", "/v1/files/file-1"),
+        ("DELETE", "/v1/files/file-1"),
+        ("GET", "/v1/files/file-1/content"),
+        ("GET", "/v1/batches"),
+        ("POST", "/v1/batches/batch_1/cancel"),
+    ],
+)
+def test_files_and_batches_are_kept_by_costctl(method, path):
+    assert kind_of(method, path) is Kind.STORED
+    assert known_path(path)
+
+
+@pytest.mark.parametrize(
     "path", ["/sleep", "/wake_up", "/is_sleeping", "/invocations", "/collective_rpc", "/load", "/server_info", "/docs"]
 )
 def test_an_engines_other_routes_do_not_exist(path):

@@ -5,14 +5,22 @@ import json
 import tempfile
 import time
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 import aiohttp
+from fakes.batch_commands import FakeBatchCommands
 
+from costctl.adapters.clock import SystemClock
+from costctl.adapters.file_store import FolderStore
 from costctl.daemon.frontdoor.door import FrontDoor
 from costctl.daemon.frontdoor.keys import ApiKeys
 from costctl.daemon.frontdoor.listener import Listener
 from costctl.daemon.frontdoor.own import OwnRoutes
+from costctl.daemon.frontdoor.stored import StoredRoutes
+from costctl.daemon.http_batches import HttpBatches
+from costctl.daemon.stored_batches import StoredBatches
+from costctl.daemon.stored_files import StoredFiles
 from costctl.daemon.supervisor import Supervisor
 from costctl.domain import lifecycle as life
 from costctl.domain.engines import Endpoint, LaunchPlan
@@ -97,11 +105,39 @@ class Served:
         self.models.append(model)
 
 
+class Shelf:
+    """Files and batches in a folder of the test's."""
+
+    def __init__(self, *, most_bytes=2**22, patience_s=PATIENCE_S):
+        self._folder = tempfile.TemporaryDirectory(prefix="shelf")
+        self.folder = Path(self._folder.name) / "files"
+        numbers = count(1)
+
+        def new_id(prefix):
+            return f"{prefix}{next(numbers):06}"
+
+        clock, store = SystemClock(), FolderStore(self.folder)
+        self.commands = FakeBatchCommands()
+        self.files = StoredFiles(store=store, clock=clock, most_bytes=most_bytes, new_id=new_id)
+        self.batches = StoredBatches(store=store, files=self.files, new_id=new_id)
+        self.runs = HttpBatches(files=self.files, batches=self.batches, commands=self.commands, clock=clock)
+        routes = StoredRoutes(files=self.files, batches=self.batches, runs=self.runs, patience_s=patience_s)
+        self.answer = routes.answer
+
+    async def close(self):
+        for command in self.commands.started:
+            command.end()
+        await self.runs.close()
+        self._folder.cleanup()
+
+
 class Door:
     """Everything around one front door."""
 
-    def __init__(self, plan, *, most_waiting=4096, most_body=2**22, keys=(), warm=True, limits=None, heads=None):
-        self.plan, self.warm = plan, warm
+    def __init__(
+        self, plan, *, most_waiting=4096, most_body=2**22, keys=(), warm=True, limits=None, heads=None, shelf=None
+    ):
+        self.plan, self.warm, self.shelf = plan, warm, shelf
         self.runs = []
         self.served = Served()
         policy = IdlePolicy(window_s=60, grace_s=1, unreadable_cap_s=60)
@@ -112,11 +148,15 @@ class Door:
             keys=ApiKeys(keys),
             book=self.served,
             own=own.answer,
+            stored=self._stored,
             most_body=most_body,
             **(limits or {}),
         )
         self.listener = Listener(self.door.handle, **(heads or {}))
         self.port = 0
+
+    async def _stored(self, request):
+        return await self.shelf.answer(request)
 
     def _new_run(self, report):
         run = ScriptedRun(self.plan, report)

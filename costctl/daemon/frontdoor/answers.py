@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +39,13 @@ def error(
     if close:
         response.force_close()
     return response
+
+
+def send_continue(request: web.BaseRequest) -> None:
+    """Tell a client that waits for it to send its body."""
+    expects = request.headers.get("Expect", "").lower() == "100-continue"
+    if expects and request.version >= HttpVersion11 and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 def refused(refusal: Refusal, last_words: Iterable[str] = ()) -> web.Response:

@@ -43,6 +43,7 @@ class FrontDoor:
         keys: ApiKeys,
         book: ServedBook,
         own: Callable[[web.BaseRequest, forward.Upstream | None], Awaitable[web.StreamResponse]],
+        stored: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         most_body: int,
         body_patience_s: float = _BODY_PATIENCE_S,
         quiet_after_s: float = QUIET_AFTER_S,
@@ -51,6 +52,7 @@ class FrontDoor:
         self._keys = keys
         self._book = book
         self._own = own
+        self._stored = stored
         self._most_body = most_body
         self._body_patience_s = body_patience_s
         self._memory = Memory()
@@ -81,6 +83,8 @@ class FrontDoor:
                 return await self._pass_on(request)
             case Kind.OWN:
                 return await self._own(request, self._upstream_if_ready())
+            case Kind.STORED:
+                return await self._stored(request)
 
     async def close(self) -> None:
         """Let go of the engine's connections."""
@@ -138,8 +142,7 @@ class FrontDoor:
             return None
         if expected.lower() != "100-continue":
             return answers.error(417, f"unknown expectation {expected!r}", "bad_expectation", close=True)
-        if request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        answers.send_continue(request)
         return None
 
     # --- the rest ------------------------------------------------------------------------------------------------

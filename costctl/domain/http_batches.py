@@ -1,0 +1,202 @@
+"""Batches that were ordered over HTTP, as OpenAI's API has them: their states, and what may follow which."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Self
+
+from costctl.domain.durations import parse_duration
+from costctl.domain.routes import BATCH_ENDPOINTS
+from costctl.domain.stored_files import DAY_S, KEPT_S, read_kept_s
+from costctl.errors import BadValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SHORTEST_WINDOW_S, _LONGEST_WINDOW_S = 60, 30 * DAY_S
+_MOST_METADATA, _LONGEST_KEY, _LONGEST_VALUE = 16, 64, 512
+
+
+class Status(StrEnum):
+    """OpenAI's words."""
+
+    VALIDATING = "validating"
+    FAILED = "failed"
+    IN_PROGRESS = "in_progress"
+    FINALIZING = "finalizing"
+    COMPLETED = "completed"
+    EXPIRED = "expired"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+
+
+_NEXT = {
+    Status.VALIDATING: {Status.IN_PROGRESS, Status.FAILED, Status.EXPIRED, Status.CANCELLING},
+    Status.IN_PROGRESS: {Status.FINALIZING, Status.FAILED, Status.EXPIRED, Status.CANCELLING},
+    Status.FINALIZING: {Status.COMPLETED},
+    Status.CANCELLING: {Status.CANCELLED},
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """How many lines there are, and how many of them succeeded and failed so far."""
+
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """Why a batch failed; `line` of its input, if it is one's fault."""
+
+    code: str
+    message: str
+    line: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class End:
+    """How work on a batch ended: its last state, and why if that is not completion."""
+
+    status: Status
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HttpBatch:
+    """One batch; instants in seconds since 1970.
+
+    `results_id` and `failures_id` are what its files will be called, fixed at the beginning, so that giving them their
+    names a second time, after a crash, changes nothing.
+    """
+
+    id: str
+    endpoint: str
+    input_file_id: str
+    completion_window: str
+    created_at: int
+    expires_at: int
+    results_id: str
+    failures_id: str
+    metadata: Mapping[str, str] | None = None
+    outputs_kept_s: int = KEPT_S
+    status: Status = Status.VALIDATING
+    reached: Mapping[str, int] = field(default_factory=dict)
+    """When each state was reached."""
+    counts: Counts = field(default_factory=Counts)
+    faults: tuple[Fault, ...] = ()
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing follows any more."""
+        return self.status not in _NEXT
+
+    @property
+    def ended_at(self) -> int:
+        """When the present state was reached."""
+        return self.reached.get(self.status, self.created_at)
+
+    def moved(self, status: Status, at: int) -> Self:
+        """Return the batch in another state. Raises ValueError if that cannot follow."""
+        if status not in _NEXT.get(self.status, ()):
+            raise ValueError(f"{self.id} is {self.status}: {status} cannot follow")
+        return replace(self, status=status, reached={**self.reached, status.value: at})
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as it is kept."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Self:
+        """Return what was kept. Raises KeyError, TypeError, ValueError."""
+        faults = tuple(Fault(**fault) for fault in kept["faults"])
+        return cls(**{**kept, "status": Status(kept["status"]), "counts": Counts(**kept["counts"]), "faults": faults})
+
+    def as_openai(self) -> dict[str, Any]:
+        """Return OpenAI's batch object."""
+        instants = {f"{status}_at": self.reached.get(status) for status in Status if status is not Status.VALIDATING}
+        return {
+            "id": self.id,
+            "object": "batch",
+            "endpoint": self.endpoint,
+            "input_file_id": self.input_file_id,
+            "completion_window": self.completion_window,
+            "status": self.status.value,
+            "created_at": self.created_at,
+            "expires_at": self.expires_at,
+            **instants,
+            "request_counts": asdict(self.counts),
+            "errors": {"object": "list", "data": [_fault(fault) for fault in self.faults]} if self.faults else None,
+            "output_file_id": self.output_file_id,
+            "error_file_id": self.error_file_id,
+            "metadata": self.metadata,
+        }
+
+
+def way_to(end: Status, status: Status) -> tuple[Status, ...]:
+    """Return the states between `status` and the `end`."""
+    before = {Status.COMPLETED: Status.FINALIZING, Status.CANCELLED: Status.CANCELLING}.get(end, status)
+    return () if before is status else (before,)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchOrder:
+    """What a client asked for."""
+
+    input_file_id: str
+    endpoint: str
+    completion_window: str
+    window_s: int
+    metadata: Mapping[str, str] | None
+    outputs_kept_s: int
+
+
+def read_order(given: Mapping[str, Any]) -> BatchOrder:
+    """Return the order in the body of a request.
+
+    Raises:
+        BadValueError: a field is missing or makes no sense.
+    """
+    input_file_id, endpoint = given.get("input_file_id"), given.get("endpoint")
+    if not isinstance(input_file_id, str):
+        raise BadValueError("input_file_id is missing: upload a file first, with the purpose batch")
+    if not isinstance(endpoint, str) or endpoint not in BATCH_ENDPOINTS:
+        raise BadValueError(f"endpoint is one of {', '.join(BATCH_ENDPOINTS)}")
+    window = given.get("completion_window", "24h")
+    return BatchOrder(
+        input_file_id=input_file_id,
+        endpoint=endpoint,
+        completion_window=str(window),
+        window_s=_window_s(window),
+        metadata=_metadata(given.get("metadata")),
+        outputs_kept_s=read_kept_s(given.get("output_expires_after")),
+    )
+
+
+def _window_s(given: object) -> int:
+    seconds = int(parse_duration(given)) if isinstance(given, str) else 0
+    if not _SHORTEST_WINDOW_S <= seconds <= _LONGEST_WINDOW_S:
+        raise BadValueError("completion_window is a time like 24h, of at most 30d")
+    return seconds
+
+
+def _metadata(given: object) -> Mapping[str, str] | None:
+    if given is None:
+        return None
+    if not isinstance(given, dict) or len(given) > _MOST_METADATA:
+        raise BadValueError(f"metadata is an object with at most {_MOST_METADATA} keys")
+    for key, value in given.items():
+        if not isinstance(value, str) or len(key) > _LONGEST_KEY or len(value) > _LONGEST_VALUE:
+            raise BadValueError(
+                f"metadata has keys of at most {_LONGEST_KEY} characters and texts of at most {_LONGEST_VALUE}"
+            )
+    return given
+
+
+def _fault(fault: Fault) -> dict[str, Any]:
+    return {**asdict(fault), "param": None}
