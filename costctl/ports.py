@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from costctl.domain.engines import Counters, ExitStatus, LaunchPlan
     from costctl.domain.gpus import GpuReading
     from costctl.domain.messages import Message
     from costctl.domain.policy import Evidence
+    from costctl.domain.schedules import Alarm
 
 
 class Clock(Protocol):
@@ -161,4 +163,57 @@ class Notifier(Protocol):
 
     def send(self, message: Message) -> None:
         """Send it and wait until it is taken; blocking. Raises NotificationError."""
+        ...
+
+
+class Alarms(Protocol):
+    """Wakes up when schedules are due, and says which: `Callable[[int, datetime], None]` gets id and due time."""
+
+    def set(self, alarms: Sequence[Alarm]) -> None:
+        """Wake up for these from now on, and for no others; blocking. Raises LedgerError."""
+        ...
+
+    def close(self) -> None:
+        """Wake up no more; blocking."""
+        ...
+
+
+class Command(Protocol):
+    """A command of costctl that runs in a process of its own."""
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes."""
+        ...
+
+    async def wait(self) -> int:
+        """Return its exit code when it has ended; a signal that ended it is negative."""
+        ...
+
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM)."""
+        ...
+
+    def kill(self) -> None:
+        """Kill it (SIGKILL)."""
+        ...
+
+    def last_lines(self) -> str:
+        """Return the end of its output; blocking."""
+        ...
+
+
+class Commands(Protocol):
+    """Runs commands of costctl, one of each name at a time on this machine, whoever started it."""
+
+    def log_of(self, name: str, at: datetime) -> Path:
+        """Return where the output of a run that starts then goes."""
+        ...
+
+    def runs(self, name: str) -> bool:
+        """Return whether the last one of that name still runs; blocking."""
+        ...
+
+    async def start(self, name: str, arguments: Sequence[str], *, folder: str, log: Path) -> Command | None:
+        """Start one in `folder`; None if the last one of that name still runs. Raises CostctlError."""
         ...

@@ -11,6 +11,8 @@ from costctl.domain.policy import Evidence
 from costctl.errors import GpuError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from costctl.daemon.run import EngineRun
     from costctl.daemon.supervisor import Supervisor
     from costctl.domain.gpus import GpuReading
@@ -22,14 +24,24 @@ _GPU_EVERY_S = 10.0
 
 
 class Activity:
-    """Reads engine counters, GPUs and terminals; each as rarely as its meaning allows."""
+    """Reads engine counters, GPUs and terminals, each as rarely as its meaning allows, and the quick `others`."""
 
-    def __init__(self, *, supervisor: Supervisor, gpus: Gpus, logins: Logins, clock: Clock, recent_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        supervisor: Supervisor,
+        gpus: Gpus,
+        logins: Logins,
+        clock: Clock,
+        recent_s: float,
+        others: Sequence[Callable[[], Evidence]] = (),
+    ) -> None:
         self._supervisor = supervisor
         self._gpus = gpus
         self._logins = logins
         self._clock = clock
         self._recent_s = recent_s
+        self._others = others
         self._gpu_read_at = float("-inf")
         self._gpu_unreadable = False
         self.readings: tuple[GpuReading, ...] = ()
@@ -40,7 +52,7 @@ class Activity:
         GPUs are read only while the engine is up (a card that is polled does not sleep), and at the end (`final`), when
         everything is read anew before the engine or the instance is stopped.
         """
-        evidence = [await asyncio.to_thread(self._logins.read, self._recent_s)]
+        evidence = [await asyncio.to_thread(self._logins.read, self._recent_s), *(other() for other in self._others)]
         run = self._supervisor.run
         evidence.append(await self._engine(run, final=final))
         evidence += await self._gpu(run, final=final)

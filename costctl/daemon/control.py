@@ -15,24 +15,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from costctl.daemon.schedules import Schedules
     from costctl.daemon.status import StatusView
     from costctl.daemon.supervisor import Supervisor
 
 
 class Control:
-    """Serves `GET /status`, `POST /stop` and `POST /stop-engine`."""
+    """Serves `GET /status`, `POST /stop`, `POST /stop-engine` and `POST /schedules/refresh`."""
 
     def __init__(
-        self, *, path: Path, status: StatusView, supervisor: Supervisor, ask_to_end: Callable[[str], None]
+        self,
+        *,
+        path: Path,
+        status: StatusView,
+        supervisor: Supervisor,
+        schedules: Schedules,
+        ask_to_end: Callable[[str], None],
     ) -> None:
         self._path = path
         self._status = status
         self._supervisor = supervisor
+        self._schedules = schedules
         self._ask_to_end = ask_to_end
         app = web.Application()
         app.router.add_get("/status", self._get_status)
         app.router.add_post("/stop", self._stop)
         app.router.add_post("/stop-engine", self._stop_engine)
+        app.router.add_post("/schedules/refresh", self._refresh_schedules)
         self._runner = web.AppRunner(app, access_log=None)
 
     async def start(self) -> None:
@@ -57,6 +66,10 @@ class Control:
         self._supervisor.stop("costctl stop --engine")
         state = await self._supervisor.settled()
         return web.json_response({"engine": state.value})
+
+    async def _refresh_schedules(self, _: web.Request) -> web.Response:
+        await self._schedules.refresh()
+        return web.json_response({"schedules": self._schedules.evidence().detail})
 
 
 def bind_private(path: Path) -> socket.socket:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from costctl.daemon.frontdoor.listener import Listener
     from costctl.daemon.idle import IdleWatch
     from costctl.daemon.recorder import Recorder
+    from costctl.daemon.schedules import Schedules
     from costctl.daemon.status import StatusView
     from costctl.daemon.supervisor import Supervisor
     from costctl.daemon.suspension import Suspensions
@@ -68,6 +69,7 @@ class Daemon:
         idle: IdleWatch,
         recorder: Recorder,
         suspensions: Suspensions,
+        schedules: Schedules,
         writer: LedgerWriter,
         status: StatusView,
         manager: ServiceManager,
@@ -84,6 +86,7 @@ class Daemon:
         self._idle = idle
         self._recorder = recorder
         self._suspensions = suspensions
+        self._schedules = schedules
         self._writer = writer
         self._status = status
         self._manager = manager
@@ -146,6 +149,7 @@ class Daemon:
         tasks: set[asyncio.Future[Any]] = {
             asyncio.create_task(self._idle.until_stopped(), name="idle watch"),
             asyncio.create_task(self._beat(), name="heartbeat"),
+            asyncio.create_task(self._schedules.watch(), name="schedules"),
         }
         try:
             done, _ = await asyncio.wait({*tasks, wish}, return_when=asyncio.FIRST_COMPLETED)
@@ -183,6 +187,7 @@ class Daemon:
         self._recorder.close_session(EndReason.STOPPED)
 
     async def _end(self) -> None:
+        await self._schedules.stop()
         await self._listener.stop(_LAST_ANSWERS_S)
         if self._supervisor.lifecycle.state not in (EngineState.OFF, EngineState.FAILED):
             await self._supervisor.abandon()

@@ -40,6 +40,7 @@ from costctl.domain.policy import IdlePolicy
 from costctl.ledger.store import Ledger
 from costctl.ledger.writer import LedgerWriter
 from costctl.wiring.prices import as_rented
+from costctl.wiring.schedules import make_schedules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,8 +144,14 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
     new_run = _run_factory(plan, ledger, supervisor, recorder, clock)
     supervisor.listen(recorder.lifecycle_changed)
     look_every_s = min(_LOOK_EVERY_S, (settings.idle_shutdown or 3600) / _LOOKS_A_WINDOW)
+    schedules = make_schedules(plan, ledger, recorder, writer, clock)
     activity = Activity(
-        supervisor=supervisor, gpus=plan.gpus, logins=TerminalLogins(), clock=clock, recent_s=look_every_s * 2
+        supervisor=supervisor,
+        gpus=plan.gpus,
+        logins=TerminalLogins(),
+        clock=clock,
+        recent_s=look_every_s * 2,
+        others=[schedules.evidence],
     )
     status = StatusView(
         supervisor=supervisor,
@@ -174,10 +181,13 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
         supervisor=supervisor,
         door=door,
         listener=Listener(door.handle),
-        control=lambda ask: Control(path=home.control_socket, status=status, supervisor=supervisor, ask_to_end=ask),
+        control=lambda ask: Control(
+            path=home.control_socket, status=status, supervisor=supervisor, schedules=schedules, ask_to_end=ask
+        ),
         idle=idle,
         recorder=recorder,
         suspensions=Suspensions(recorder=recorder, writer=writer, clock=clock),
+        schedules=schedules,
         writer=writer,
         status=status,
         manager=ServiceManager(),

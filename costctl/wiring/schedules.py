@@ -1,0 +1,176 @@
+"""The schedules of this machine: for the daemon that runs them, and for the commands that change them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from costctl.adapters.clock import SystemClock
+from costctl.adapters.commands import CostctlCommands
+from costctl.adapters.instances.identity import read_instance
+from costctl.config.home import find_home
+from costctl.config.notifications import choose_targets, read_targets
+from costctl.daemon.schedule_runner import ScheduleRunner
+from costctl.daemon.schedules import Schedules
+from costctl.errors import CostctlError, LedgerMissingError, LedgerOlderError
+from costctl.reports.schedules import RunFigures
+from costctl.wiring import load_settings, read_ledger
+from costctl.wiring.billing import load_billing
+from costctl.wiring.notifications import load_notifier
+from costctl.wiring.prices import writable_ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from costctl.config.home import Home
+    from costctl.daemon.recorder import Recorder
+    from costctl.domain.messages import Message
+    from costctl.domain.schedules import RunOutcome, Schedule
+    from costctl.domain.sessions import Session
+    from costctl.ledger.store import Ledger
+    from costctl.ledger.values import ScheduleRun
+    from costctl.ledger.writer import LedgerWriter
+    from costctl.ports import Alarms, Clock
+    from costctl.wiring.plan import Plan
+
+
+def make_schedules(plan: Plan, ledger: Ledger, recorder: Recorder, writer: LedgerWriter, clock: Clock) -> Schedules:
+    """Return what runs this machine's schedules in a daemon."""
+    commands, machine, engine = CostctlCommands(plan.home.schedules), machine_of(plan.home), plan.engine
+    runner = ScheduleRunner(
+        ledger=ledger,
+        commands=commands,
+        clock=clock,
+        submit=writer.submit,
+        tell=tell,
+        session_id=lambda: recorder.opening.session_id,
+    )
+
+    def make_alarms(fire: Callable[[int, datetime], object]) -> Alarms:
+        from costctl.adapters.scheduling import ApschedulerAlarms
+
+        return ApschedulerAlarms(ledger.jobs_of(machine), machine, fire)
+
+    return Schedules(
+        ledger=ledger,
+        machine=machine,
+        runner=runner,
+        commands=commands,
+        make_alarms=make_alarms,
+        earlier_starts_s=lambda: ledger.start_seconds(engine=engine.kind, model=engine.model),
+        clock=clock,
+    )
+
+
+def machine_of(home: Home) -> str:
+    """Return this machine's name in the ledger. Raises CostctlError."""
+    return read_instance(home.identity, gpu=None, gpu_count=0).machine
+
+
+def tell(names: Sequence[str], message: Message) -> None:
+    """Send `message` to the targets called `names`, or to all; without any target, to nobody. Raises CostctlError."""
+    if names or read_targets(load_settings({}).file):
+        load_notifier(names).send(message)
+
+
+def check_targets(names: Sequence[str]) -> None:
+    """Refuse names of targets that are not configured. Raises BadValueError."""
+    if names:
+        choose_targets(read_targets(load_settings({}).file), names)
+
+
+@contextmanager
+def changing_schedules() -> Iterator[tuple[Ledger, str]]:
+    """Give the ledger, to write, and this machine's name. Raises CostctlError."""
+    with writable_ledger(load_settings({}).settings) as ledger:
+        yield ledger, machine_of(find_home(os.environ))
+
+
+@contextmanager
+def reading_schedules() -> Iterator[tuple[Ledger, str] | None]:
+    """Give the ledger, to read, and this machine's name; None if nothing was ever scheduled. Raises CostctlError."""
+    home = find_home(os.environ)
+    try:
+        ledger = read_ledger()
+    except (LedgerMissingError, LedgerOlderError):
+        yield None
+        return
+    with ledger:
+        yield (ledger, machine_of(home)) if home.identity.exists() else None
+
+
+def all_schedules() -> list[Schedule]:
+    """Return this machine's schedules. Raises CostctlError."""
+    with reading_schedules() as found:
+        return found[0].schedules(found[1]) if found else []
+
+
+def schedule_called(name: str) -> Schedule:
+    """Return this machine's schedule of that name. Raises CostctlError."""
+    for schedule in all_schedules():
+        if schedule.name == name:
+            return schedule
+    raise CostctlError(f"this machine has no schedule {name!r}: `costctl schedule list` shows all")
+
+
+def run_here(schedule: Schedule) -> tuple[RunOutcome | None, ScheduleRun]:
+    """Run `schedule` now, without a daemon, and return what became of it. Raises CostctlError."""
+    home = find_home(os.environ)
+    with changing_schedules() as (ledger, machine):
+        runner = ScheduleRunner(
+            ledger=ledger,
+            commands=CostctlCommands(home.schedules),
+            clock=SystemClock(),
+            submit=lambda verb: verb(ledger),
+            tell=tell,
+            session_id=lambda: None,
+        )
+        outcome = asyncio.run(_run(runner, schedule))
+        return outcome, ledger.schedule_runs(machine, schedule.name, last=1)[0]
+
+
+async def _run(runner: ScheduleRunner, schedule: Schedule) -> RunOutcome | None:
+    try:
+        return await runner.run(schedule, datetime.now(UTC))
+    except asyncio.CancelledError:  # by Ctrl-C
+        await runner.stop()
+        raise
+
+
+def history(name: str | None, *, last: int) -> list[RunFigures]:
+    """Return the newest runs of one of this machine's schedules, or of all, newest first. Raises CostctlError."""
+    if name is not None:
+        schedule_called(name)
+    with reading_schedules() as found:
+        if found is None:
+            return []
+        ledger, machine = found
+        apply = load_billing().apply
+        runs = ledger.schedule_runs(machine, name, last=last)
+        starts = [run.started_at for run in runs if run.started_at]
+        sessions = [
+            apply(one)
+            for one in (ledger.sessions(since=min(starts)) if starts else ())
+            if one.instance.machine == machine
+        ]
+        return [_figures(ledger, run, sessions) for run in runs]
+
+
+def _figures(ledger: Ledger, run: ScheduleRun, sessions: Sequence[Session]) -> RunFigures:
+    began, ended = run.started_at, run.ended_at
+    if began is None or ended is None:
+        return RunFigures(run=run, cost_micros=None, currency=None, batches=())
+    during = [one for one in sessions if one.started_at < ended and one.known_until > began]
+    costs = [one.cost(max(began, one.started_at), ended) for one in during]
+    known = [cost for cost in costs if cost is not None]
+    currencies = {one.price.currency for one in during if one.price}
+    priced = len(currencies) == 1 and len(known) == len(during)
+    return RunFigures(
+        run=run,
+        cost_micros=sum(known) if priced else None,
+        currency=currencies.pop() if priced else None,
+        batches=tuple(batch for one in during for batch in ledger.batches(one.id) if began <= batch.started_at < ended),
+    )
