@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+_LOGS_KEPT = 100
+_LOG_END = "-YYYYmmddTHHMMSSZ.log"
 _LAST_LINES = 5
 _LAST_BYTES = 4096
 
@@ -61,12 +63,18 @@ class CostctlCommands:
                     pass_fds=(lock,),
                     start_new_session=True,  # Ctrl-C in the daemon's terminal is for the daemon
                 )
+            self._clear_old_logs(name)
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             raise CostctlError(f"cannot start it: {where}{error.strerror}") from error
         finally:
             os.close(lock)
         return CostctlCommand(process, log)
+
+    def _clear_old_logs(self, name: str) -> None:
+        logs = [path for path in self._folder.glob("*.log") if path.name[: -len(_LOG_END)] == name]
+        for path in sorted(logs)[:-_LOGS_KEPT]:
+            path.unlink(missing_ok=True)
 
     def _lock(self, name: str) -> int | None:
         try:

@@ -60,7 +60,8 @@ class ApschedulerAlarms:
 
     def close(self) -> None:
         """Wake up no more; blocking."""
-        self._scheduler.shutdown(wait=False)
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
 
 
 class _Scheduler(BackgroundScheduler):  # type: ignore[misc] # APScheduler 3 has no types

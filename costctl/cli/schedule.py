@@ -1,22 +1,14 @@
-"""`costctl schedule`: run a command of costctl at its times."""
+"""`costctl schedule`: run a command of costctl at its times. Changes are in `schedule_change.py`."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
-from costctl.errors import BadValueError, DaemonNotRunningError
+from costctl.cli.schedule_change import add, pause, remove, resume
+from costctl.errors import BadValueError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from costctl.domain.schedules import Schedule
-    from costctl.ledger.store import Ledger
-
-_NEVER = ("serve", "demo", "schedule", "stop")  # what does not end, or would end the daemon that runs it
 _EPILOG = """\b
 Examples:
   costctl schedule add nightly --cron '0 2 * * *' --then shutdown -- batch jobs.jsonl -o out-{date}.jsonl
@@ -33,122 +25,6 @@ awake: see examples/ for cron, systemd and a cloud's command line.
 @click.group(epilog=_EPILOG)
 def schedule() -> None:
     """Run a command of costctl every night, or whenever you say."""
-
-
-@schedule.command(
-    epilog="""\b
-Examples:
-  costctl schedule add nightly --cron '0 2 * * *' --tz Asia/Shanghai -- batch jobs.jsonl -o out-{date}.jsonl
-  costctl schedule add once --at 2026-12-01T02:00 -- report --month 2026-11 --format html -o november.html
-
-{date}, {time} and {name} in the command become those of the due time. A local time that the clocks skip is due where
-they skip it, one that they repeat is due once; --every counts real time, from now on.
-"""
-)
-@click.argument("name")
-@click.option("--cron", metavar="EXPRESSION", help="Minute, hour, day, month, weekday, as in a crontab; or @daily.")
-@click.option("--every", metavar="DURATION", help="Again and again: 30m, 6h, 1d.")
-@click.option("--at", "at", metavar="TIME", help="Once: 2026-12-01T02:00.")
-@click.option("--tz", "zone_name", metavar="ZONE", help="Time zone; else as configured, or this machine's.")
-@click.option(
-    "--then",
-    type=click.Choice(["shutdown", "unload", "nothing"]),
-    help="What a batch does with the instance at its end (passed on to `costctl batch`).",
-)
-@click.option("--grace", default="1h", show_default=True, metavar="DURATION", help="How late it may still run.")
-@click.option("--limit", default="24h", show_default=True, metavar="DURATION", help="End a run that takes longer.")
-@click.option("--notify", multiple=True, metavar="TARGET", help="Tell this target of failures; else all are told.")
-@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND...")
-def add(
-    *,
-    name: str,
-    cron: str | None,
-    every: str | None,
-    at: str | None,
-    zone_name: str | None,
-    then: str | None,
-    grace: str,
-    limit: str,
-    notify: tuple[str, ...],
-    command: tuple[str, ...],
-) -> None:
-    """Add a schedule; it works from now on, in this folder."""
-    from dataclasses import replace
-    from datetime import UTC, datetime
-    from pathlib import Path
-
-    from costctl.domain.durations import parse_duration
-    from costctl.domain.schedules import Schedule, parse_rule
-    from costctl.wiring import load_zone
-    from costctl.wiring import schedules as wiring
-
-    now = datetime.now(UTC)
-    made = Schedule(
-        name=name,
-        rule=parse_rule(_rule(cron=cron, every=every, at=at)),
-        zone=load_zone(zone_name),
-        command=_checked(command, then),
-        folder=str(Path.cwd()),
-        since=now,
-        grace_s=parse_duration(grace),
-        limit_s=parse_duration(limit),
-        notify=notify,
-    )
-    _require_future(made, now)
-    wiring.check_targets(notify)
-    with wiring.changing_schedules() as (ledger, machine):
-        made = replace(made, id=ledger.add_schedule(machine, made))
-    click.echo(f"{name} runs {_when(made, now)}")
-    _tell_daemon()
-
-
-def _rule(**given: str | None) -> str:
-    rules = [f"{kind} {value}" for kind, value in given.items() if value is not None]
-    if len(rules) != 1:
-        raise click.UsageError("say when with one of --cron, --every and --at")
-    return rules[0]
-
-
-def _checked(command: tuple[str, ...], then: str | None) -> tuple[str, ...]:
-    from costctl.cli.root import COMMANDS
-
-    words = command[1:] if command[:1] == ("costctl",) else command
-    if not words:
-        raise click.UsageError("give the command after --, as in: -- batch jobs.jsonl -o out-{date}.jsonl")
-    if words[0] not in COMMANDS or words[0] in _NEVER:
-        allowed = ", ".join(command for command in COMMANDS if command not in _NEVER)
-        raise BadValueError(f"{words[0]!r} is no command of costctl that can be scheduled: {allowed}")
-    if then is None:
-        return words
-    if words[0] != "batch":
-        raise BadValueError(f"--then is for `batch`, not for {words[0]!r}")
-    return (*words, "--then", then)
-
-
-def _require_future(made: Schedule, now: datetime) -> None:
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-    try:
-        ZoneInfo(made.zone.key)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise BadValueError("this machine's time zone has no name: say which with --tz") from None
-    if made.next_due(now) is None:
-        raise BadValueError(f"{made.rule} in {made.zone.key} is in the past")
-
-
-def _when(made: Schedule, now: datetime) -> str:
-    due = made.next_due(now)
-    first = f", next {due.astimezone(made.zone):%Y-%m-%d %H:%M} {made.zone.key}" if due else ""
-    return f"{made.rule}{first}"
-
-
-def _tell_daemon() -> None:
-    from costctl.cli.client import ask
-
-    try:
-        ask("POST", "/schedules/refresh")
-    except DaemonNotRunningError:
-        click.echo("no daemon runs: start one with `costctl serve`, or nothing will happen", err=True)
 
 
 @schedule.command("list", epilog="\b\nExamples:\n  costctl schedule list\n  costctl schedule list --json")
@@ -223,46 +99,49 @@ def run(*, name: str) -> None:
 
     outcome, recorded = wiring.run_here(wiring.schedule_called(name))
     click.echo(f"{name}: {recorded.outcome}; output in {recorded.log}", err=True)
-    if recorded.detail:
-        click.echo(recorded.detail, err=True)
     if outcome is RunOutcome.SKIPPED:
         sys.exit(5)
     if outcome is not RunOutcome.SUCCEEDED:
         sys.exit(recorded.exit_code if recorded.exit_code and recorded.exit_code > 0 else 1)
 
 
-@schedule.command(epilog="\b\nExamples:\n  costctl schedule pause nightly")
-@click.argument("name")
-def pause(*, name: str) -> None:
-    """Let a schedule rest; a run that goes on is not ended."""
-    _change(lambda ledger, machine: ledger.pause_schedule(machine, name))
-    click.echo(f"{name} rests until `costctl schedule resume {name}`")
+@schedule.command(
+    epilog="""\b
+Examples:
+  costctl schedule export nightly --crontab | crontab -           # replaces the crontab
+  costctl schedule export nightly --systemd --output ~/.config/systemd/user
+  systemctl --user enable --now costctl-nightly.timer
 
-
-@schedule.command(epilog="\b\nExamples:\n  costctl schedule resume nightly")
-@click.argument("name")
-def resume(*, name: str) -> None:
-    """Let a schedule go on; what was due meanwhile is forgotten."""
-    from datetime import UTC, datetime
+The entries run `costctl schedule run NAME`, which needs no daemon, so pause what you export.
+"""
+)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--crontab", "form", flag_value="crontab", help="Lines for a crontab.")
+@click.option("--systemd", "form", flag_value="systemd", help="A service and a timer for each.")
+@click.option("--output", "-o", type=click.Path(file_okay=False), help="Write the units into this folder.")
+def export(*, names: tuple[str, ...], form: str | None, output: str | None) -> None:
+    """Print schedules (all, if none is named) as entries for cron or systemd."""
+    from pathlib import Path
 
     from costctl.wiring import schedules as wiring
 
-    now = datetime.now(UTC)
-    _change(lambda ledger, machine: ledger.resume_schedule(machine, name, at=now))
-    click.echo(f"{name} runs {_when(wiring.schedule_called(name), now)}")
+    if form is None or (output and form == "crontab"):
+        raise click.UsageError("say --crontab, or --systemd, which may have an --output")
+    chosen = [wiring.schedule_called(name) for name in names] or wiring.all_schedules()
+    if not chosen:
+        raise BadValueError("there is no schedule to export; add one with `costctl schedule add`")
+    awake = [one.name for one in chosen if not one.paused]
+    if awake:
+        click.echo(f"{', '.join(awake)}: the daemon runs it too, unless you `costctl schedule pause` it", err=True)
+    if form == "crontab":
+        click.echo(wiring.as_crontab(chosen), nl=False)
+        return
+    for name, text in wiring.as_units(chosen).items():
+        if output:
+            wiring.write_unit(Path(output) / name, text)
+        else:
+            click.echo(f"# {name}\n{text}")
 
 
-@schedule.command(epilog="\b\nExamples:\n  costctl schedule remove nightly")
-@click.argument("name")
-def remove(*, name: str) -> None:
-    """Remove a schedule with its history; a run that goes on is not ended, and what it costs stays in the ledger."""
-    _change(lambda ledger, machine: ledger.remove_schedule(machine, name))
-    click.echo(f"removed {name}")
-
-
-def _change(verb: Callable[[Ledger, str], None]) -> None:
-    from costctl.wiring import schedules as wiring
-
-    with wiring.changing_schedules() as (ledger, machine):
-        verb(ledger, machine)
-    _tell_daemon()
+for _command in (add, pause, resume, remove):
+    schedule.add_command(_command)

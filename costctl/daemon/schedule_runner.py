@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
+from operator import methodcaller
 from typing import TYPE_CHECKING
 
 from costctl.daemon.ending import done_within
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 _END_BY_ITSELF_S = 5.0
 _END_AFTER_TERM_S = 30.0
+_LOOK_EVERY_S = 0.1
 
 
 class ScheduleRunner:
@@ -84,12 +86,18 @@ class ScheduleRunner:
 
     async def stop(self) -> None:
         """Have what runs end: by itself, if it is about to, else asked, else killed."""
-        for patience_s, end in ((_END_BY_ITSELF_S, "terminate"), (_END_AFTER_TERM_S, "kill"), (_END_BY_ITSELF_S, "")):
-            deadline = self._clock.monotonic() + patience_s
-            while self._processes and self._clock.monotonic() < deadline:
-                await self._clock.sleep(0.1)
-            for process in list(self._processes.values()) if end else ():
-                getattr(process, end)()
+        await self._ended_within(_END_BY_ITSELF_S)
+        for process in self._processes.values():
+            process.terminate()
+        await self._ended_within(_END_AFTER_TERM_S)
+        for process in self._processes.values():
+            process.kill()
+        await self._ended_within(_END_BY_ITSELF_S)
+
+    async def _ended_within(self, seconds: float) -> None:
+        deadline = self._clock.monotonic() + seconds
+        while self.running and self._clock.monotonic() < deadline:
+            await self._clock.sleep(_LOOK_EVERY_S)
 
     async def _run_taken(self, run_id: int, schedule: Schedule, arguments: Sequence[str], log: Path) -> RunOutcome:
         end = partial(self._end, run_id, schedule)
@@ -103,6 +111,10 @@ class ScheduleRunner:
         self._processes[run_id] = process
         try:
             code, note = await self._watch(process, schedule.limit_s)
+        except asyncio.CancelledError:  # by Ctrl-C
+            process.terminate()
+            self._record(run_id, RunOutcome.FAILED, None, "interrupted")
+            raise
         finally:
             del self._processes[run_id]
         if code == 0:
@@ -131,12 +143,15 @@ class ScheduleRunner:
     async def _end(
         self, run_id: int, schedule: Schedule, outcome: RunOutcome, exit_code: int | None, detail: str
     ) -> RunOutcome:
-        at = self._clock.now()
-        self._submit(
-            lambda ledger: ledger.end_schedule_run(run_id, at=at, outcome=outcome, exit_code=exit_code, detail=detail)
-        )
+        self._record(run_id, outcome, exit_code, detail)
         await self.report(schedule, outcome, detail, exit_code)
         return outcome
+
+    def _record(self, run_id: int, outcome: RunOutcome, exit_code: int | None, detail: str) -> None:
+        verb = methodcaller(
+            "end_schedule_run", run_id, at=self._clock.now(), outcome=outcome, exit_code=exit_code, detail=detail
+        )
+        self._submit(verb)
 
     async def report(self, schedule: Schedule, outcome: RunOutcome, detail: str, exit_code: int | None = None) -> None:
         """Say what became of a due time: in the log, and if it is no success to those who want to know."""

@@ -77,7 +77,8 @@ class Schedules:
             offset = self._clock_offset()
             if not self._up_to_date:
                 await self.refresh()
-            await self._look_after_others()
+            if self._known:
+                await self._look_after_others()
             await self._clock.sleep(_LOOK_EVERY_S)
 
     async def refresh(self) -> None:
@@ -110,8 +111,6 @@ class Schedules:
         if self._alarms is not None:
             await asyncio.to_thread(self._alarms.close)
         await self._runner.stop()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=1.0)
 
     def _clock_offset(self) -> float:
         return self._clock.now().timestamp() - self._clock.monotonic()

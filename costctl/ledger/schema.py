@@ -291,6 +291,7 @@ SCHEDULE_RUNS = Table(
     _number("session_id", nullable=True),
     _text("log", nullable=True),
     UniqueConstraint("schedule_id", "due_at"),
+    Index("ix_schedule_runs_outcome", "outcome"),
 )
 
 # APScheduler's own: when each schedule is due next. Its columns are as APScheduler's SQLAlchemyJobStore has them.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from costctl.adapters.clock import SystemClock
@@ -15,6 +17,7 @@ from costctl.config.home import find_home
 from costctl.config.notifications import choose_targets, read_targets
 from costctl.daemon.schedule_runner import ScheduleRunner
 from costctl.daemon.schedules import Schedules
+from costctl.domain.schedule_exports import crontab, systemd_units
 from costctl.errors import CostctlError, LedgerMissingError, LedgerOlderError
 from costctl.reports.schedules import RunFigures
 from costctl.wiring import load_settings, read_ledger
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from costctl.ledger.writer import LedgerWriter
     from costctl.ports import Alarms, Clock
     from costctl.wiring.plan import Plan
+
+_PROGRAM = (sys.executable, "-m", "costctl")
 
 
 def make_schedules(plan: Plan, ledger: Ledger, recorder: Recorder, writer: LedgerWriter, clock: Clock) -> Schedules:
@@ -128,16 +133,8 @@ def run_here(schedule: Schedule) -> tuple[RunOutcome | None, ScheduleRun]:
             tell=tell,
             session_id=lambda: None,
         )
-        outcome = asyncio.run(_run(runner, schedule))
+        outcome = asyncio.run(runner.run(schedule, datetime.now(UTC)))
         return outcome, ledger.schedule_runs(machine, schedule.name, last=1)[0]
-
-
-async def _run(runner: ScheduleRunner, schedule: Schedule) -> RunOutcome | None:
-    try:
-        return await runner.run(schedule, datetime.now(UTC))
-    except asyncio.CancelledError:  # by Ctrl-C
-        await runner.stop()
-        raise
 
 
 def history(name: str | None, *, last: int) -> list[RunFigures]:
@@ -165,12 +162,47 @@ def _figures(ledger: Ledger, run: ScheduleRun, sessions: Sequence[Session]) -> R
         return RunFigures(run=run, cost_micros=None, currency=None, batches=())
     during = [one for one in sessions if one.started_at < ended and one.known_until > began]
     costs = [one.cost(max(began, one.started_at), ended) for one in during]
+
+    def complete(session: Session) -> bool:
+        return session.ended_at is not None or session.known_until >= ended
+
     known = [cost for cost in costs if cost is not None]
     currencies = {one.price.currency for one in during if one.price}
-    priced = len(currencies) == 1 and len(known) == len(during)
+    priced = len(currencies) == 1 and len(known) == len(during) and all(map(complete, during))
     return RunFigures(
         run=run,
         cost_micros=sum(known) if priced else None,
         currency=currencies.pop() if priced else None,
         batches=tuple(batch for one in during for batch in ledger.batches(one.id) if began <= batch.started_at < ended),
     )
+
+
+def as_crontab(schedules: Sequence[Schedule]) -> str:
+    """Return schedules as lines of a crontab of this machine. Raises BadValueError."""
+    from costctl.config.zones import system_zone
+
+    return crontab(schedules, program=_PROGRAM, environment=_environment(), system_zone=system_zone({}).key)
+
+
+def as_units(schedules: Sequence[Schedule]) -> dict[str, str]:
+    """Return schedules as units of systemd, by the names of their files."""
+    environment = _environment()
+    return {
+        name: text
+        for one in schedules
+        for name, text in systemd_units(one, program=_PROGRAM, environment=environment).items()
+    }
+
+
+def write_unit(path: Path, text: str) -> None:
+    """Write a unit's file. Raises CostctlError."""
+    from costctl.adapters.files import replace_file
+
+    replace_file(path, text.encode())
+
+
+def _environment() -> dict[str, str]:
+    """Return what a command needs to find the same home and settings as this one."""
+    home = {"COSTCTL_HOME": str(find_home(os.environ).folder)}
+    config = os.environ.get("COSTCTL_CONFIG")
+    return home | ({"COSTCTL_CONFIG": str(Path(config).absolute())} if config else {})

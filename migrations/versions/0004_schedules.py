@@ -46,6 +46,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("schedule_id", "due_at"),
         sa.ForeignKeyConstraint(["schedule_id"], ["schedules.id"]),
     )
+    op.create_index("ix_schedule_runs_outcome", "schedule_runs", ["outcome"])
     op.create_table(
         "schedule_jobs",
         sa.Column("id", sa.Unicode(length=191), nullable=False),

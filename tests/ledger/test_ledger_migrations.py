@@ -141,7 +141,11 @@ def test_a_ledger_of_the_first_costctl_gets_what_came_later(path, url, ledger):
         assert migrated.register_instance(Instance(machine="box")) == 1
     after = ddl(path)
     tables = {"prices", "batches", "benchmarks", "schedules", "schedule_runs", "schedule_jobs"}
-    assert set(after) - set(before) == tables | {"ix_batches_session", "ix_schedule_jobs_next_run_time"}
+    assert set(after) - set(before) == tables | {
+        "ix_batches_session",
+        "ix_schedule_runs_outcome",
+        "ix_schedule_jobs_next_run_time",
+    }
     assert {name: after[name] for name in before} == before
 
 
