@@ -24,7 +24,7 @@ _GPU_EVERY_S = 10.0
 
 
 class Activity:
-    """Reads engine counters, GPUs and terminals, each as rarely as its meaning allows, and the quick `others`."""
+    """Reads engine counters, GPUs and terminals, each as rarely as its meaning allows, and whatever `watches` see."""
 
     def __init__(
         self,
@@ -34,14 +34,14 @@ class Activity:
         logins: Logins,
         clock: Clock,
         recent_s: float,
-        others: Sequence[Callable[[], Evidence]] = (),
+        watches: Sequence[Callable[[], Evidence]] = (),
     ) -> None:
         self._supervisor = supervisor
         self._gpus = gpus
         self._logins = logins
         self._clock = clock
         self._recent_s = recent_s
-        self._others = others
+        self._watches = watches
         self._gpu_read_at = float("-inf")
         self._gpu_unreadable = False
         self.readings: tuple[GpuReading, ...] = ()
@@ -52,7 +52,7 @@ class Activity:
         GPUs are read only while the engine is up (a card that is polled does not sleep), and at the end (`final`), when
         everything is read anew before the engine or the instance is stopped.
         """
-        evidence = [await asyncio.to_thread(self._logins.read, self._recent_s), *(other() for other in self._others)]
+        evidence = [await asyncio.to_thread(self._logins.read, self._recent_s), *(watch() for watch in self._watches)]
         run = self._supervisor.run
         evidence.append(await self._engine(run, final=final))
         evidence += await self._gpu(run, final=final)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from costctl.domain.durations import format_duration
 from costctl.domain.policy import Evidence
-from costctl.domain.schedules import Alarm, RunOutcome, cold_start_s, handled_until, next_of
+from costctl.domain.schedules import RunOutcome, alarm_after, cold_start_s, handled_until
 from costctl.errors import CostctlError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from costctl.daemon.schedule_runner import ScheduleRunner
@@ -61,6 +61,7 @@ class Schedules:
         self._clock = clock
         self._alarms: Alarms | None = None
         self._known: dict[int, Schedule] = {}
+        self._taken: dict[int, datetime] = {}
         self._left_running: list[ScheduleRun] = []
         self._lead_s = cold_start_s(())
         self._up_to_date = False
@@ -93,18 +94,22 @@ class Schedules:
 
     def evidence(self) -> Evidence:
         """Return whether a run goes on, or one is due before a machine that is stopped now could be up again."""
-        running = [schedule.name for schedule in self._runner.running.values()]
-        running += [run.schedule for run in self._left_running]
+        running = [schedule.name for schedule in self._running() if schedule.keeps_machine_up]
         if running:
             return Evidence(name=SCHEDULES, active=True, detail=f"{', '.join(sorted(running))} runs")
         now = self._clock.now()
-        found = next_of(self._known.values(), now - _JUST_DUE)
-        if found is None:
+        recent = now - _JUST_DUE
+        alarms = (alarm_after(one, max(recent, self._taken.get(one.id, recent))) for one in self._known.values())
+        soonest = min(filter(None, alarms), key=lambda alarm: alarm.at, default=None)
+        if soonest is None:
             return Evidence(name=SCHEDULES, active=False, detail="none is due")
-        at, schedule = found
-        wait_s = max(0.0, (at - now).total_seconds())
-        detail = f"{schedule.name} is due in {format_duration(wait_s)}"
+        wait_s = max(0.0, (soonest.at - now).total_seconds())
+        detail = f"{soonest.schedule.name} is due in {format_duration(wait_s)}"
         return Evidence(name=SCHEDULES, active=wait_s <= self._lead_s, detail=detail)
+
+    def _running(self) -> Iterator[Schedule]:
+        yield from self._runner.running.values()
+        yield from (self._known[run.schedule_id] for run in self._left_running if run.schedule_id in self._known)
 
     async def stop(self) -> None:
         """Wake up no more, and end what runs."""
@@ -124,10 +129,12 @@ class Schedules:
             self._alarms = self._make_alarms(fire)
         if self._alarms is not None:
             now = self._clock.now()
-            self._alarms.set([alarm for one in found if (alarm := _alarm(one, last_due.get(one.id), now))])
+            alarms = (alarm_after(one, handled_until(one, last_due.get(one.id), now)) for one in found)
+            self._alarms.set(list(filter(None, alarms)))
         self._up_to_date = True
 
     def _due(self, schedule_id: int, due_at: datetime) -> None:
+        self._taken[schedule_id] = due_at
         schedule = self._known.get(schedule_id)
         if schedule is None or schedule.paused:
             return
@@ -171,8 +178,3 @@ class Schedules:
         detail = "nobody saw its end: what had started it was gone before"
         logger.error("schedule %s: the run of %s is lost: %s", run.schedule, run.due_at.isoformat(), detail)
         self._ledger.end_schedule_run(run.id, at=None, outcome=RunOutcome.LOST, exit_code=None, detail=detail)
-
-
-def _alarm(schedule: Schedule, last_due: datetime | None, now: datetime) -> Alarm | None:
-    at = None if schedule.paused else schedule.next_due(handled_until(schedule, last_due, now))
-    return None if at is None else Alarm(schedule=schedule, at=at)

@@ -18,7 +18,7 @@ from costctl.domain.durations import format_duration, parse_duration
 from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from zoneinfo import ZoneInfo
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -92,6 +92,11 @@ class Schedule:
             )
         if not self.command:
             raise BadValueError(f"the schedule {self.name!r} has no command")
+
+    @property
+    def keeps_machine_up(self) -> bool:
+        """Whether its runs do so as such; a batch does it itself, as long as it gets ahead and until it is done."""
+        return self.command[0] != "batch"
 
     def next_due(self, after: datetime) -> datetime | None:
         """Return the first due time after `after` in UTC, None if there is none; a pause does not matter here."""
@@ -206,10 +211,10 @@ def handled_until(schedule: Schedule, last_due: datetime | None, now: datetime) 
     return min(max(schedule.since, last_due or schedule.since), now)
 
 
-def next_of(schedules: Iterable[Schedule], now: datetime) -> tuple[datetime, Schedule] | None:
-    """Return what is due next, and when."""
-    due = [(schedule.next_due(now), schedule) for schedule in schedules if not schedule.paused]
-    return min(((at, one) for at, one in due if at is not None), key=lambda pair: pair[0], default=None)
+def alarm_after(schedule: Schedule, after: datetime) -> Alarm | None:
+    """Return when `schedule` is due next after an instant, None if it is not, or rests."""
+    at = None if schedule.paused else schedule.next_due(after)
+    return None if at is None else Alarm(schedule=schedule, at=at)
 
 
 def cold_start_s(earlier_starts_s: Sequence[float]) -> float:

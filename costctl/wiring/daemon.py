@@ -151,7 +151,7 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
         logins=TerminalLogins(),
         clock=clock,
         recent_s=look_every_s * 2,
-        others=[schedules.evidence],
+        watches=(schedules.evidence,),
     )
     status = StatusView(
         supervisor=supervisor,

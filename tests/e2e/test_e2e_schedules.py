@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -34,8 +33,8 @@ def test_a_schedule_keeps_the_daemon_up_and_runs_at_its_time_and_its_cost_is_kno
 
 
 def test_what_was_due_while_no_daemon_ran_runs_when_one_is_back_and_only_once(box):
-    add(box, "missed", 1, "config", "show")
-    time.sleep(1.2)
+    add(box, "missed", 3, "config", "show")
+    until(lambda: box.json("schedule", "list")[0]["next_run_at"] is None, "it to be due")
     daemon = box.serve("--idle-shutdown", "60s")
     daemon.has_said("schedule missed: succeeded")
     daemon.stop()
@@ -51,7 +50,7 @@ async def test_a_failure_is_told_to_the_targets_of_the_configuration(box):
             f'[[notify]]\nname = "team"\nurl = "json://127.0.0.1:{hook.port}"\n'
         )
         await asyncio.to_thread(box.serve, "--idle-shutdown", "60s")
-        await asyncio.to_thread(add, box, "bad", 1, "report", "--month", "{date}x")
+        await asyncio.to_thread(add, box, "bad", 3, "report", "--month", "{date}x")
         await asyncio.to_thread(until, lambda: hook.posts, "the message")
     assert hook.posts[0]["title"] == "costctl: schedule bad: failed with exit code 2"
     assert "is not a month" in hook.posts[0]["message"]

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from costctl.domain.schedules import (
     Schedule,
+    alarm_after,
     cold_start_s,
     handled_until,
     instant_at,
-    next_of,
     parse_rule,
     too_late,
 )
@@ -120,11 +120,10 @@ def test_a_due_time_that_a_wrong_clock_took_in_the_future_does_not_silence_a_sch
     assert handled_until(make("every 1h", since=now), None, now) == now
 
 
-def test_the_next_of_several_leaves_out_what_rests_and_what_is_over():
-    hourly, daily = make("every 1h", since=LONG_AGO), make("cron 0 2 * * *", "UTC")
-    over, rests = make("at 2019-01-01T00:00"), make("every 1m", paused=True)
-    assert next_of([daily, over, rests, hourly], LONG_AGO) == (LONG_AGO + timedelta(hours=1), hourly)
-    assert next_of([over, rests], LONG_AGO) is None
+def test_what_rests_and_what_is_over_has_no_alarm():
+    assert alarm_after(make("every 1h"), LONG_AGO).at == LONG_AGO + timedelta(hours=1)
+    assert alarm_after(make("every 1h", paused=True), LONG_AGO) is None
+    assert alarm_after(make("at 2019-01-01T00:00"), LONG_AGO) is None
 
 
 def test_a_cold_start_is_a_usual_one_and_a_margin():

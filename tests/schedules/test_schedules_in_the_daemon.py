@@ -215,7 +215,7 @@ async def test_a_run_that_hangs_is_ended_at_its_limit(night, heeds, signals):
 
 
 async def test_a_run_whose_daemon_was_killed_is_lost_once_it_has_ended(night, ledger):
-    await started(night)
+    await started(night, command=("report",))
     await night.ring()
     await night.die()
     again = Night(ledger, clock=night.clock, commands=night.commands)
@@ -266,7 +266,7 @@ async def test_what_is_due_within_a_cold_start_keeps_the_machine_up(night, minut
 
 
 async def test_a_run_keeps_the_machine_up_and_what_is_paused_does_not(night):
-    await started(night)
+    await started(night, command=("report",))
     await night.ring()
     assert night.schedules.evidence().detail == "nightly runs"
     night.commands.started[0].end(0)
@@ -277,6 +277,14 @@ async def test_a_run_keeps_the_machine_up_and_what_is_paused_does_not(night):
     night.ledger.pause_schedule(night.machine, "nightly")
     await night.schedules.refresh()
     assert night.schedules.evidence().active is False
+
+
+async def test_a_batch_keeps_the_machine_up_by_its_lease_alone(night):
+    """Or a shutdown that it wishes for at its end would find itself still running."""
+    await started(night)
+    await night.ring()
+    evidence = night.schedules.evidence()
+    assert (evidence.active, evidence.detail) == (False, "nightly is due in 1h")
 
 
 async def test_between_due_and_running_the_machine_is_not_stopped(night):
