@@ -40,7 +40,7 @@ class ApschedulerAlarms:
         self._scheduler.start(paused=True)
 
     def set(self, alarms: Sequence[Alarm]) -> None:
-        """Wake up for `alarms` and for no others; blocking."""
+        """Wake up for `alarms` and for no others; blocking. Raises LedgerError."""
         self._scheduler.pause()
         try:
             self._scheduler.remove_all_jobs()  # unread: another version's jobs may be there
@@ -54,6 +54,7 @@ class ApschedulerAlarms:
                     next_run_time=alarm.at,
                     misfire_grace_time=None,
                     coalesce=True,
+                    replace_existing=True,
                 )
         finally:
             self._scheduler.resume()

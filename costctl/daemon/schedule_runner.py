@@ -31,7 +31,7 @@ _LOOK_EVERY_S = 0.1
 
 
 class ScheduleRunner:
-    """Runs commands of schedules; `running` are those that it started, by the ids of their runs.
+    """Runs commands of schedules: `taken` are the ids of all its runs, `running` those that go on.
 
     `submit` has the ledger changed, in the end, by a verb that needs no answer. `tell` sends a message to targets;
     blocking, may raise CostctlError.
@@ -55,6 +55,7 @@ class ScheduleRunner:
         self._session_id = session_id
         self._processes: dict[int, Command] = {}
         self.running: dict[int, Schedule] = {}
+        self.taken: set[int] = set()
 
     async def run(self, schedule: Schedule, due_at: datetime) -> RunOutcome | None:
         """Run `schedule` for `due_at`, wait for its end, and return what became of it; None if others have that time.
@@ -78,6 +79,7 @@ class ScheduleRunner:
         )
         if run_id is None:
             return None
+        self.taken.add(run_id)
         self.running[run_id] = schedule
         try:
             return await self._run_taken(run_id, schedule, arguments, log)

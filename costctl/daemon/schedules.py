@@ -62,6 +62,7 @@ class Schedules:
         self._alarms: Alarms | None = None
         self._known: dict[int, Schedule] = {}
         self._taken: dict[int, datetime] = {}
+        self._reported: set[tuple[int, datetime]] = set()
         self._left_running: list[ScheduleRun] = []
         self._lead_s = cold_start_s(())
         self._up_to_date = False
@@ -146,7 +147,10 @@ class Schedules:
         try:
             await self._runner.run(schedule, due_at)
         except CostctlError as error:
-            await self._runner.report(schedule, RunOutcome.FAILED, f"it was not run: {error}")
+            self._up_to_date = False  # it is not recorded, so it is tried again, until its grace has passed
+            if (schedule.id, due_at) not in self._reported:
+                self._reported.add((schedule.id, due_at))
+                await self._runner.report(schedule, RunOutcome.FAILED, f"it could not be begun: {error}")
         except Exception:
             logger.exception("schedule %s: a fault in costctl", schedule.name)
 
@@ -160,7 +164,7 @@ class Schedules:
     def _others(self) -> list[ScheduleRun]:
         now, still = self._clock.now(), []
         for run in self._ledger.schedule_runs(self._machine, outcome=RunOutcome.RUNNING):
-            if run.id in self._runner.running or run.started_at is None:
+            if run.id in self._runner.taken or run.started_at is None:
                 continue
             if self._commands.runs(run.schedule) or now - run.started_at < _SURELY_STARTED:
                 still.append(run)

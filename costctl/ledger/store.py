@@ -64,7 +64,7 @@ class Ledger(Sessions, Runs, Measures, Batches, Benchmarks, Periods, Prices, Sch
         """Return where APScheduler keeps a machine's jobs; APScheduler is loaded only here."""
         from costctl.ledger.schedule_jobs import MachineJobs  # noqa: PLC0415 - most daemons have no schedules
 
-        return MachineJobs(self._database.engine, machine)
+        return MachineJobs(self._database, machine)
 
     def check(self) -> list[str]:
         """Return what is inconsistent in the ledger, in words; nothing if all is well."""

@@ -11,6 +11,7 @@ import pytest
 
 from costctl.adapters.scheduling import ApschedulerAlarms
 from costctl.domain.schedules import Alarm, Schedule, parse_rule
+from costctl.errors import LedgerError
 
 PATIENCE_S = 20
 
@@ -116,3 +117,11 @@ def test_a_ledger_that_does_not_take_what_is_due_next_does_not_end_the_alarms(li
         connection.execute("DROP TRIGGER full")
     box.alarms._scheduler.wakeup()
     assert box.next() == (1, ahead.at), "it was not recorded, so it rings again; the ledger knows that it was taken"
+
+
+def test_a_ledger_that_does_not_take_the_alarms_says_so_as_the_ledger_does(listen, url):
+    box = listen()
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        connection.execute("DROP TABLE schedule_jobs")
+    with pytest.raises(LedgerError, match="no such table"):
+        box.alarms.set([alarm(1, 3600)])

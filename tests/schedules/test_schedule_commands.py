@@ -79,6 +79,8 @@ def test_run_runs_it_now_and_ends_with_its_code(run):
     assert (good["outcome"], good["exit_code"], good["cost"]) == ("succeeded", 0, None)
     assert "failed (2)" in run("history", "bad")
     assert "is not a month" in run("show", "bad")
+    run("remove", "bad")
+    assert [one["schedule"] for one in json.loads(run("history", "--json"))] == ["good"]
 
 
 def test_there_is_nothing_before_there_is_a_ledger(run, home):

@@ -1,6 +1,8 @@
 """What a daemon does with schedules: run, skip, catch up, miss, lose, keep up, tell; on an advanced clock."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -239,6 +241,21 @@ async def test_a_ledger_that_cannot_be_written_has_it_tried_again(night, caplog)
     night.alarms.set_to = {}
     await night.after(seconds=31)
     assert night.alarms.set_to
+
+
+async def test_a_due_time_that_cannot_be_taken_is_told_once_and_tried_again(night, url):
+    await started(night)
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
+        connection.execute("ALTER TABLE schedule_runs RENAME TO away")
+        due = await night.ring()
+        night.alarms.fire(1, due)
+        await settle()
+        connection.execute("ALTER TABLE away RENAME TO schedule_runs")
+    assert [message.title for _, message in night.told] == ["costctl: schedule nightly: failed"]
+    await night.after(seconds=31)
+    assert night.alarms.set_to["nightly"] == due
+    await night.ring()
+    assert night.runs() == [("nightly", "running")]
 
 
 async def test_at_the_daemons_end_a_run_may_end_by_itself_and_is_asked_to_then(night):
