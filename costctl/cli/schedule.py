@@ -12,7 +12,7 @@ from costctl.errors import BadValueError
 _EPILOG = """\b
 Examples:
   costctl schedule add nightly --cron '0 2 * * *' --then shutdown -- batch jobs.jsonl -o out-{date}.jsonl
-  costctl schedule add prices --every 12h -- prices update
+  costctl schedule add prices --every 12h -- prices refresh
   costctl schedule list
   costctl schedule history nightly
 

@@ -22,7 +22,7 @@ _NEVER = ("serve", "demo", "schedule", "stop")  # what does not end, or would en
     epilog="""\b
 Examples:
   costctl schedule add nightly --cron '0 2 * * *' --tz Asia/Shanghai -- batch jobs.jsonl -o out-{date}.jsonl
-  costctl schedule add once --at 2026-12-01T02:00 -- report --month 2026-11 --format html -o november.html
+  costctl schedule add once --at 2026-12-01T02:00 -- report --month 2026-11 -o november.html
 
 {date}, {time} and {name} in the command become those of the due time. A local time that the clocks skip is due where
 they skip it, one that they repeat is due once; --every counts real time, from now on.

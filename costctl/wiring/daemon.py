@@ -40,7 +40,7 @@ from costctl.domain.policy import IdlePolicy
 from costctl.ledger.store import Ledger
 from costctl.ledger.writer import LedgerWriter
 from costctl.wiring.prices import as_rented
-from costctl.wiring.schedules import make_schedules
+from costctl.wiring.scheduler import make_schedules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
