@@ -15,6 +15,7 @@ COMMANDS = {
     "serve": "Run the daemon: front door, engine on demand, idle policy.",
     "status": "Show state, idle countdown and why, cost so far, GPU.",
     "stop": "Stop the daemon, or only its engine.",
+    "batch": "Send a file of requests through the engine.",
     "schedule": "Run a command of costctl every night, or whenever you say.",
     "sessions": "List the billed sessions.",
     "report": "Show what a month cost, and how much of it was wasted.",

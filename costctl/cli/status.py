@@ -37,10 +37,11 @@ def _colour() -> bool | None:
 def _rows(answer: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("engine", _engine(answer["engine"])),
-        ("model", f"{answer['model']} at {answer['url']} (daemon process {answer['pid']})"),
+        ("model", f"{answer['model']} at {answer['url'] or 'no port'} (daemon process {answer['pid']})"),
         ("idle", _idle(answer)),
         ("session", _session(answer["session"])),
     ]
+    rows += [("batch", _batch(batch)) for batch in answer["batches"]]
     rows += [("gpu", _gpu(gpu)) for gpu in answer["gpus"]] or [("gpu", _unwatched(answer["gpu"]))]
     rows += [("warning", click.style(text, fg="red")) for text in answer["warnings"]]
     failure = answer["engine"]["failure"]
@@ -76,6 +77,13 @@ def _session(session: dict[str, Any]) -> str:
     price = f"{session['price_per_hour']} {session['currency']}/h" if session["price_per_hour"] else "price unknown"
     cost = f"{session['cost'][:-4]} {session['currency']}" if session["cost"] else "cost unknown"
     return f"{cost} so far: {lasted} since {started} UTC at {price}; now {session['phase']}"
+
+
+def _batch(batch: dict[str, Any]) -> str:
+    if batch["state"] == "queued":
+        return f"{batch['id']} {batch['name']}: queued at place {batch['place']}, {batch['lines']:,} lines"
+    failed = f", {batch['failed']:,} failed" if batch["failed"] else ""
+    return f"{batch['id']} {batch['name']}: {batch['requests']:,} of {batch['lines']:,} lines{failed}"
 
 
 def _gpu(gpu: dict[str, Any]) -> str:

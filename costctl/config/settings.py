@@ -40,6 +40,7 @@ class Settings:
     api_keys: tuple[str, ...]
     api_key_file: Path | None
     no_auth: bool
+    no_listen: bool
     idle_shutdown: float | None
     on_idle: str
     grace: float
@@ -60,6 +61,11 @@ class Settings:
     max_body: int
     ledger: str | None
     time_zone: ZoneInfo | None
+
+    @property
+    def stops_instance(self) -> bool:
+        """Whether --on-idle does something to the machine."""
+        return self.on_idle not in {"exit", "unload"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,6 +238,14 @@ SETTINGS: tuple[Setting, ...] = (
         default=False,
         flag=True,
         help="Listen beyond this machine without keys: everybody who reaches the port can use the GPU.",
+        group="door",
+    ),
+    Setting(
+        name="no-listen",
+        read=readers.as_switch,
+        default=False,
+        flag=True,
+        help="Listen on no port: only this user's own commands (`costctl batch`) reach the engine.",
         group="door",
     ),
     Setting(

@@ -1,27 +1,37 @@
-"""The control socket: what the other commands ask the daemon, over HTTP on a private Unix socket."""
+"""The control socket: what the other commands ask the daemon, over HTTP on a private Unix socket.
+
+Whoever may open it is the owner: the front door's routes are served here too, without a key.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from costctl.daemon.frontdoor.listener import Listener
 from costctl.errors import CostctlError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from costctl.daemon.batch_routes import BatchRoutes
+    from costctl.daemon.frontdoor.door import FrontDoor
     from costctl.daemon.schedules import Schedules
     from costctl.daemon.status import StatusView
     from costctl.daemon.supervisor import Supervisor
 
+_LAST_ANSWERS_S = 1.0
+_CANCEL = re.compile(r"/batches/([^/]+)/cancel")
+
 
 class Control:
-    """Serves `GET /status`, `POST /stop`, `POST /stop-engine` and `POST /schedules/refresh`."""
+    """Serves `GET /status`, `POST /stop`, `POST /stop-engine`, batches, schedules, and the front door's routes."""
 
     def __init__(
         self,
@@ -29,45 +39,59 @@ class Control:
         path: Path,
         status: StatusView,
         supervisor: Supervisor,
+        batches: BatchRoutes,
+        door: FrontDoor,
         schedules: Schedules,
         ask_to_end: Callable[[str], None],
     ) -> None:
         self._path = path
         self._status = status
         self._supervisor = supervisor
+        self._batches = batches
+        self._door = door
         self._schedules = schedules
         self._ask_to_end = ask_to_end
-        app = web.Application()
-        app.router.add_get("/status", self._get_status)
-        app.router.add_post("/stop", self._stop)
-        app.router.add_post("/stop-engine", self._stop_engine)
-        app.router.add_post("/schedules/refresh", self._refresh_schedules)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._routes = {
+            ("GET", "/status"): self._get_status,
+            ("POST", "/stop"): self._stop,
+            ("POST", "/stop-engine"): self._stop_engine,
+            ("GET", "/batches"): batches.list,
+            ("POST", "/batches"): batches.lease,
+            ("POST", "/schedules/refresh"): self._refresh_schedules,
+        }
+        self._listener = Listener(self._answer)
 
     async def start(self) -> None:
         """Listen, for this user only."""
-        await self._runner.setup()
-        await web.SockSite(self._runner, bind_private(self._path)).start()
+        await self._listener.start_on(bind_private(self._path))
 
     async def stop(self) -> None:
         """Stop listening and remove the socket."""
-        await self._runner.cleanup()
+        await self._listener.stop(_LAST_ANSWERS_S)
         with suppress(OSError):
             self._path.unlink()
 
-    async def _get_status(self, _: web.Request) -> web.Response:
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        own = self._routes.get((request.method, request.raw_path))
+        if own is not None:
+            return await own(request)
+        if request.method == "POST" and (cancel := _CANCEL.fullmatch(request.raw_path)):
+            return await self._batches.cancel(request, cancel[1])
+        return await self._door.handle_owner(request)
+
+    async def _get_status(self, _: web.BaseRequest) -> web.Response:
         return web.json_response(self._status.read())
 
-    async def _stop(self, _: web.Request) -> web.Response:
+    async def _stop(self, _: web.BaseRequest) -> web.Response:
         self._ask_to_end("costctl stop")
         return web.json_response({"stopping": True, "pid": os.getpid()})
 
-    async def _stop_engine(self, _: web.Request) -> web.Response:
+    async def _stop_engine(self, _: web.BaseRequest) -> web.Response:
         self._supervisor.stop("costctl stop --engine")
         state = await self._supervisor.settled()
         return web.json_response({"engine": state.value})
 
-    async def _refresh_schedules(self, _: web.Request) -> web.Response:
+    async def _refresh_schedules(self, _: web.BaseRequest) -> web.Response:
         await self._schedules.refresh()
         return web.json_response({"schedules": self._schedules.evidence().detail})
 

@@ -74,7 +74,7 @@ class Daemon:
         status: StatusView,
         manager: ServiceManager,
         clock: Clock,
-        address: tuple[str, int],
+        address: tuple[str, int] | None,
         explain_port: Callable[[int], str],
         eager: bool,
         stop_within_s: float,
@@ -133,6 +133,9 @@ class Daemon:
             self._supervisor.start()
 
     async def _listen(self) -> None:
+        if self._address is None:
+            logger.info("listening on the control socket alone")
+            return
         host, port = self._address
         try:
             await self._listener.start(host, port)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from costctl.domain.durations import format_duration
 from costctl.domain.gpus import memory_still_held
 from costctl.errors import GpuError
+from costctl.waiting import done_within
 
 if TYPE_CHECKING:
     from costctl.domain.engines import Endpoint
@@ -113,11 +114,3 @@ class Ending:
                 return f"{held / 2**20:,.0f} MiB of GPU memory did not come back"
             await self._clock.sleep(_LOOK_AGAIN_S)
         return None
-
-
-async def done_within(clock: Clock, future: asyncio.Future[Any], seconds: float) -> bool:
-    """Return whether `future` is done within `seconds` of the clock."""
-    timer = asyncio.ensure_future(clock.sleep(seconds))
-    await asyncio.wait({future, timer}, return_when=asyncio.FIRST_COMPLETED)
-    timer.cancel()
-    return future.done()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from costctl.domain.lifecycle import EngineState
 from costctl.domain.policy import Choice, Verdict
 from costctl.domain.sessions import EndReason
 from costctl.errors import InstanceActionError
+from costctl.waiting import set_within
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -54,6 +56,13 @@ class IdleWatch:
         self._warned = False
         self._action_failures = 0
         self._not_before = float("-inf")
+        self._wish: str | None = None
+        self._woken = asyncio.Event()
+
+    def stop_soon(self, why: str) -> None:
+        """Take the last rung now, without an idle window, unless something is active."""
+        self._wish = why
+        self._woken.set()
 
     async def until_stopped(self) -> None:
         """Watch until the instance has been stopped (or, with `exit`, may be left)."""
@@ -61,9 +70,11 @@ class IdleWatch:
             verdict = self._supervisor.consider(await self._activity.read())
             self._recorder.gpus_read(self._activity.readings)
             self._mention(verdict)
+            if self._wish is not None and await self._grant():
+                return
             if self._due(verdict) and await self._take_rung():
                 return
-            await self._clock.sleep(self._pause_s(verdict))
+            await set_within(self._clock, self._woken, self._pause_s(verdict))
 
     def _due(self, verdict: Verdict) -> bool:
         if verdict.choice is not Choice.STOP or self._clock.monotonic() < self._not_before:
@@ -90,11 +101,18 @@ class IdleWatch:
     def _worth_a_warning(self) -> bool:
         return self._action is not None or self._supervisor.lifecycle.state is EngineState.READY
 
-    async def _take_rung(self) -> bool:
+    async def _grant(self) -> bool:
+        """Do what was wished for, once: if something is active, it is again the idle window that decides."""
+        why, self._wish = self._wish, None
+        self._woken.clear()
+        logger.info("%s", why)
+        return await self._take_rung(at_once=True)
+
+    async def _take_rung(self, *, at_once: bool = False) -> bool:
         """Stop the engine, then the instance; return whether the daemon is done."""
-        if not await self._still_idle():
+        verdict = await self._still_idle(at_once=at_once)
+        if verdict is None:
             return False
-        verdict = self._supervisor.verdict()
         self._recorder.decided(verdict, self._supervisor.signals, acted=True)
         logger.info("idle: %s; stopping the engine", verdict.reason)
         self._warned = False
@@ -102,20 +120,20 @@ class IdleWatch:
         state = await self._supervisor.settled()
         if self._action is None or state is EngineState.READY:
             return False
-        return await self._stop_instance(self._action)
+        return await self._stop_instance(self._action, at_once=at_once)
 
-    async def _still_idle(self) -> bool:
+    async def _still_idle(self, *, at_once: bool) -> Verdict | None:
         """Read every signal anew: what is stopped for idleness must be idle in this very moment."""
-        verdict = self._supervisor.consider(await self._activity.read(final=True))
+        verdict = self._supervisor.consider(await self._activity.read(final=True), at_once=at_once)
         if verdict.choice is not Choice.STOP:
             logger.info("idle: the stop is cancelled: %s", verdict.reason)
             self._recorder.decided(verdict, self._supervisor.signals, acted=False)
             self._warned = False
-            return False
-        return True
+            return None
+        return verdict
 
-    async def _stop_instance(self, action: InstanceAction) -> bool:
-        if not await self._still_idle():
+    async def _stop_instance(self, action: InstanceAction, *, at_once: bool) -> bool:
+        if not await self._still_idle(at_once=at_once):
             return False
         # From here on requests are refused: the verdict and this line are one step of the event loop.
         self._supervisor.stop("idle", closing=True)

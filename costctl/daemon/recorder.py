@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from costctl.daemon.batch_rows import BatchRows
 from costctl.domain.lifecycle import EngineState, Lifecycle
 from costctl.domain.sessions import EndReason, Phase
 from costctl.ledger.store import Ledger
@@ -15,6 +16,7 @@ from costctl.ledger.store import Ledger
 if TYPE_CHECKING:
     from costctl.daemon.run import EngineRun
     from costctl.daemon.session import Opening
+    from costctl.domain.batches import Progress
     from costctl.domain.gpus import GpuReading
     from costctl.domain.policy import Signal, Verdict
     from costctl.ledger.writer import LedgerWriter, Verb
@@ -48,6 +50,7 @@ class Recorder:
         self._phase = Phase.OFF
         self._live_run: EngineRun | None = None
         self._closed = False
+        self._batches = BatchRows(self._write)
         self._begin_session(opening)
         self._idle_at: float | None = None
         self._usage: dict[tuple[datetime, str], _Tokens] = defaultdict(_Tokens)
@@ -163,6 +166,20 @@ class Recorder:
     def _hour(self) -> datetime:
         return self.now().replace(minute=0, second=0, microsecond=0)
 
+    # --- batches -------------------------------------------------------------------------------------------------
+
+    def batch_began(self, number: int, name: str) -> None:
+        """Write that work on a batch begins."""
+        self._batches.begin(number, name, session_id=self._session, at=self.now())
+
+    def batch_progressed(self, number: int, progress: Progress) -> None:
+        """Remember what has been done of a batch, to be written with its end."""
+        self._batches.progressed(number, progress)
+
+    def batch_ended(self, number: int) -> None:
+        """Write that work on a batch has ended."""
+        self._batches.end(number, at=self.now())
+
     # --- GPUs, decisions -----------------------------------------------------------------------------------------
 
     def gpus_read(self, readings: tuple[GpuReading, ...]) -> None:
@@ -197,6 +214,7 @@ class Recorder:
         """Write the session's end."""
         self.beat()
         self._flush_minutes(before=self.now() + timedelta(minutes=1))
+        self._batches.end_session(self.now())
         self._write(partial(Ledger.close_session, session_id=self._session, at=self.now(), reason=reason))
         self._run, self._closed = None, True
 
@@ -223,6 +241,7 @@ class Recorder:
         self._closed = False
         if self._live_run is not None:
             self.run_began(self._live_run)
+        self._batches.begin_session(self._session, at)
         run = self._run_in(self._phase)
         self._write(partial(Ledger.begin_phase, session_id=self._session, at=at, phase=self._phase, run=run))
 

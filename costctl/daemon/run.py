@@ -8,12 +8,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from costctl.daemon.ending import Ending, EngineMemory, done_within
+from costctl.daemon.ending import Ending, EngineMemory
 from costctl.domain import lifecycle as life
 from costctl.domain.diagnosis import Diagnosis, diagnose
 from costctl.domain.durations import format_duration
 from costctl.domain.startup import StartTrack, breakdown, observe
 from costctl.errors import CostctlError, EngineUnreadableError
+from costctl.waiting import done_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence

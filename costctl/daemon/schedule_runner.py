@@ -8,11 +8,11 @@ from functools import partial
 from operator import methodcaller
 from typing import TYPE_CHECKING
 
-from costctl.daemon.ending import done_within
 from costctl.domain.durations import format_duration
 from costctl.domain.messages import BodyFormat, Message
 from costctl.domain.schedules import RunOutcome, too_late
 from costctl.errors import CostctlError
+from costctl.waiting import done_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

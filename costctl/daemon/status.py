@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from costctl.daemon.pulse import counters_told
 from costctl.domain.lifecycle import EngineState, retry_after_s
 from costctl.domain.money import format_amount
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from costctl.daemon.activity import Activity
+    from costctl.daemon.batches import Batches
     from costctl.daemon.recorder import Recorder
     from costctl.daemon.run import EngineRun
     from costctl.daemon.session import Opening
@@ -34,6 +36,7 @@ class StatusView:
         activity: Activity,
         recorder: Recorder,
         writer: LedgerWriter,
+        batches: Batches,
         clock: Clock,
         cost_so_far: Callable[[Opening, datetime], int | None],
         facts: dict[str, Any],
@@ -42,6 +45,7 @@ class StatusView:
         self._activity = activity
         self._recorder = recorder
         self._writer = writer
+        self._batches = batches
         self._clock = clock
         self._cost_so_far = cost_so_far
         self._facts = facts
@@ -54,6 +58,7 @@ class StatusView:
             "engine": self._engine(),
             "idle": self._idle(),
             "session": self._session(),
+            "batches": self._batches.read(),
             "gpus": [_gpu(reading) for reading in self._activity.readings],
             "warnings": self._warnings(),
         }
@@ -73,6 +78,7 @@ class StatusView:
             "reason": state.reason or None,
             "retry_after_seconds": round(retry_after_s(state, at), 1) or None,
             "pid": run.pid if run else None,
+            "counters": counters_told(run.counters) if run else None,
             "start": self._start(run, at) if run and state.state is EngineState.STARTING else None,
             "failure": _failure(self._supervisor.last_run, state.reason) if state.state is EngineState.FAILED else None,
         }

@@ -137,18 +137,21 @@ class Supervisor:
         """Take requests again after a stop with `closing` that came to nothing."""
         self._step(life.CloseCancelled())
 
-    def consider(self, evidence: Iterable[Evidence]) -> Verdict:
-        """Take in what the signals showed and return the idle policy's verdict, as of this very moment."""
+    def consider(self, evidence: Iterable[Evidence], *, at_once: bool = False) -> Verdict:
+        """Take in what the signals showed and return the idle policy's verdict, as of this very moment.
+
+        With `at_once` as if the idle window were over: what works now is still no idleness.
+        """
         at = self._clock.monotonic()
         self._signals = observe(self._signals, evidence, at)
-        return self._judge(at)
+        return self._judge(at, replace(self._policy, window_s=0.0) if at_once else None)
 
     def verdict(self) -> Verdict:
         """Return the idle policy's verdict on what is known now."""
         return self._judge(self._clock.monotonic())
 
-    def _judge(self, at: float) -> Verdict:
-        return judge(self._state, self._signals, self._policy, since=self._born_at, at=at)
+    def _judge(self, at: float, policy: IdlePolicy | None = None) -> Verdict:
+        return judge(self._state, self._signals, policy or self._policy, since=self._born_at, at=at)
 
     async def settled(self) -> EngineState:
         """Wait until the engine neither starts nor stops, and return its state."""

@@ -23,6 +23,30 @@ class Kind(StrEnum):
     """Answered by costctl itself."""
 
 
+class Endpoint(StrEnum):
+    """What a line of a batch can ask for."""
+
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+    RESPONSES = "responses"
+    EMBEDDINGS = "embeddings"
+    SCORE = "score"
+    RERANK = "rerank"
+
+
+BATCH_ENDPOINTS = {
+    "/v1/chat/completions": Endpoint.CHAT,
+    "/v1/completions": Endpoint.COMPLETIONS,
+    "/v1/responses": Endpoint.RESPONSES,
+    "/v1/embeddings": Endpoint.EMBEDDINGS,
+    "/v1/score": Endpoint.SCORE,
+    "/score": Endpoint.SCORE,
+    "/v1/rerank": Endpoint.RERANK,
+    "/v2/rerank": Endpoint.RERANK,
+    "/rerank": Endpoint.RERANK,
+}
+"""The paths of requests that batches are made of, as vLLM has them; all of them are work."""
+
 _INFERENCE_PATHS = (
     "/v1/chat/completions",
     "/v1/chat/completions/batch",

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import os
-import resource
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -24,12 +23,15 @@ from costctl.adapters.processes.launcher import KeeperLauncher
 from costctl.adapters.processes.leftovers import end_leftovers
 from costctl.adapters.systemd import ServiceManager
 from costctl.daemon.activity import Activity
+from costctl.daemon.batch_routes import BatchRoutes
+from costctl.daemon.batches import Batches
 from costctl.daemon.control import Control
 from costctl.daemon.daemon import Daemon
 from costctl.daemon.frontdoor.door import FrontDoor
 from costctl.daemon.frontdoor.listener import Listener
 from costctl.daemon.frontdoor.own import OwnRoutes
 from costctl.daemon.idle import IdleWatch
+from costctl.daemon.pulse import Pulse
 from costctl.daemon.recorder import Recorder
 from costctl.daemon.run import EngineRun, Limits
 from costctl.daemon.session import Opening, open_session
@@ -39,6 +41,7 @@ from costctl.daemon.suspension import Suspensions
 from costctl.domain.policy import IdlePolicy
 from costctl.ledger.store import Ledger
 from costctl.ledger.writer import LedgerWriter
+from costctl.wiring.connections import allow_many_connections
 from costctl.wiring.prices import as_rented
 from costctl.wiring.scheduler import make_schedules
 
@@ -56,7 +59,6 @@ _LOOK_EVERY_S = 5.0
 _LOOKS_A_WINDOW = 5
 _FLUSH_TIMEOUT_S = 10.0
 _KILL_AND_VERIFY_S = 60.0
-_MOST_FILES = 1_048_576
 
 
 def serve(plan: Plan) -> None:
@@ -81,7 +83,7 @@ def serve(plan: Plan) -> None:
 def _serve_locked(plan: Plan) -> None:
     for line in plan.lines():
         logger.info("%s", line)
-    _allow_many_connections()
+    allow_many_connections()
     killed = end_leftovers(plan.home.engine_record)
     if killed:
         logger.warning("killed what an earlier engine had left behind: processes %s", ", ".join(map(str, killed)))
@@ -143,6 +145,12 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
     )
     new_run = _run_factory(plan, ledger, supervisor, recorder, clock)
     supervisor.listen(recorder.lifecycle_changed)
+    batches = Batches(
+        supervisor=supervisor,
+        recorder=recorder,
+        clock=clock,
+        shut_down=(lambda why: idle.stop_soon(why)) if settings.stops_instance else None,  # noqa: PLW0108 - made below
+    )
     look_every_s = min(_LOOK_EVERY_S, (settings.idle_shutdown or 3600) / _LOOKS_A_WINDOW)
     schedules = make_schedules(plan, ledger, recorder, writer, clock)
     activity = Activity(
@@ -151,13 +159,14 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
         logins=TerminalLogins(),
         clock=clock,
         recent_s=look_every_s * 2,
-        watches=(schedules.evidence,),
+        watches=(batches.evidence, schedules.evidence),
     )
     status = StatusView(
         supervisor=supervisor,
         activity=activity,
         recorder=recorder,
         writer=writer,
+        batches=batches,
         clock=clock,
         cost_so_far=plan.billing.cost_so_far,
         facts=_facts(plan),
@@ -177,13 +186,31 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
     )
     own = OwnRoutes(supervisor=supervisor, model=plan.engine.model, started_at=int(clock.now().timestamp()))
     door = FrontDoor(supervisor=supervisor, keys=plan.keys, book=recorder, own=own.answer, most_body=settings.max_body)
+    pulse = Pulse(
+        supervisor=supervisor,
+        activity=activity,
+        recorder=recorder,
+        clock=clock,
+        cost_so_far=plan.billing.cost_so_far,
+    )
+    batch_routes = BatchRoutes(batches=batches, pulse=pulse, clock=clock)
+
+    def control(ask_to_end: Callable[[str], None]) -> Control:
+        return Control(
+            path=home.control_socket,
+            status=status,
+            supervisor=supervisor,
+            batches=batch_routes,
+            door=door,
+            schedules=schedules,
+            ask_to_end=ask_to_end,
+        )
+
     return Daemon(
         supervisor=supervisor,
         door=door,
         listener=Listener(door.handle),
-        control=lambda ask: Control(
-            path=home.control_socket, status=status, supervisor=supervisor, schedules=schedules, ask_to_end=ask
-        ),
+        control=control,
         idle=idle,
         recorder=recorder,
         suspensions=Suspensions(recorder=recorder, writer=writer, clock=clock),
@@ -192,7 +219,7 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
         status=status,
         manager=ServiceManager(),
         clock=clock,
-        address=(settings.host, settings.port),
+        address=None if settings.no_listen else (settings.host, settings.port),
         explain_port=port_owner,
         eager=settings.eager,
         stop_within_s=settings.drain_timeout + settings.stop_timeout + _KILL_AND_VERIFY_S,
@@ -243,10 +270,11 @@ def _policy(settings: Settings) -> IdlePolicy:
 def _facts(plan: Plan) -> dict[str, Any]:
     settings = plan.settings
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = None if settings.no_listen else f"http://{host}:{settings.port}/v1"
     return {
         "version": __version__,
         "pid": os.getpid(),
-        "url": f"http://{host}:{settings.port}/v1",
+        "url": url,
         "model": plan.engine.model,
         "engine_kind": plan.engine.kind,
         "gpu": [reading.name for reading in plan.readings],
@@ -259,11 +287,3 @@ def _billed_from_boot(settings: Settings) -> bool:
     if settings.billing_starts == "auto":
         return not settings.gpu.startswith("sim")
     return settings.billing_starts == "boot"
-
-
-def _allow_many_connections() -> None:
-    """Raise the limit of open files: thousands of waiting requests are thousands of sockets."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -54,7 +54,7 @@ class Plan:
             self._ending(),
             f"price: {_price_in_words(self.price)}",
         ]
-        if not self.keys and not _is_loopback(settings.host):
+        if not self.keys and not settings.no_listen and not _is_loopback(settings.host):
             lines.append(f"WARNING: everybody who reaches {settings.host}:{settings.port} can use this GPU (--no-auth)")
         return [*lines, *self.remarks]
 
@@ -74,7 +74,7 @@ def make_plan(settings: Settings, home: Home) -> Plan:
         CostctlError: something that was asked for is not there, or not allowed.
     """
     keys = ApiKeys((*settings.api_keys, *_keys_in(settings.api_key_file)))
-    if not keys and not settings.no_auth and not _is_loopback(settings.host):
+    if not (keys or settings.no_auth or settings.no_listen or _is_loopback(settings.host)):
         raise RefusedError(
             f"--host {settings.host} lets others in, but no API key is set: "
             "give --api-key-file, or --no-auth to let everybody in"

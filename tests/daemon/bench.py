@@ -6,6 +6,7 @@ from datetime import timedelta
 from fakes.clock import settle
 from fakes.machine import Machine
 
+from costctl.daemon.batches import Batches
 from costctl.daemon.idle import IdleWatch
 from costctl.daemon.recorder import Recorder
 from costctl.daemon.session import open_session
@@ -29,6 +30,10 @@ class Bench:
         self.machine = Machine(clock=clock, book=self.recorder, **machine)
         self.supervisor = self.machine.supervisor
         self.supervisor.listen(self.recorder.lifecycle_changed)
+        self.shutdowns = []
+        self.batches = Batches(
+            supervisor=self.supervisor, recorder=self.recorder, clock=clock, shut_down=self.shutdowns.append
+        )
         self.born_at = clock.monotonic()
 
     def watch(self, action, *, look_every_s=5.0):

@@ -16,6 +16,7 @@ def view(bench):
         activity=bench.machine.activity,
         recorder=bench.recorder,
         writer=bench.writer,
+        batches=bench.batches,
         clock=bench.clock,
         cost_so_far=lambda opening, now: opening.price and accrued(opening.price, now - opening.started_at),
         facts=FACTS,
@@ -50,6 +51,7 @@ async def test_a_daemon_that_waits_says_so(bench):
         "reason": None,
         "retry_after_seconds": None,
         "pid": None,
+        "counters": None,
         "start": None,
         "failure": None,
     }

@@ -29,7 +29,7 @@ class ServedBook(Protocol):
     """Where served requests are counted."""
 
     def request_served(self, model: str) -> None:
-        """An inference request was answered."""
+        """An inference request was answered, as far as its client waited for it."""
         ...
 
 
@@ -58,16 +58,21 @@ class FrontDoor:
         self._sockets = SocketBridge(supervisor, quiet_after_s=quiet_after_s)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request."""
-        path = request.raw_path.partition("?")[0]
-        kind = kind_of(request.method, path)
-        if kind is None:
-            return self._no_route(request.method, path)
-        if not self._keys.admit(request.headers) and path not in _OPEN_WITHOUT_KEY:
+        """Answer one request of a client, who has to show a key if there are any."""
+        path = _path(request)
+        if kind_of(request.method, path) and path not in _OPEN_WITHOUT_KEY and not self._keys.admit(request.headers):
             return answers.error(
                 401, "this server needs an API key: Authorization: Bearer KEY", "invalid_api_key", close=True
             )
+        return await self.handle_owner(request)
+
+    async def handle_owner(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request of somebody who needs no key: the owner, at the control socket."""
+        path = _path(request)
+        kind = kind_of(request.method, path)
         match kind:
+            case None:
+                return self._no_route(request.method, path)
             case Kind.INFERENCE:
                 return await self._infer(request)
             case Kind.SOCKET:
@@ -107,16 +112,19 @@ class FrontDoor:
             plan = await self._supervisor.enter()
         except Refusal as refusal:
             return answers.refused(refusal, self._last_words(refusal))
+        # One whose client leaves counts too, and be it at the last byte: the engine has worked for it.
+        is_served = True
         try:
-            response = await forward.forward(request, self._connected(plan), body if whole is None else whole)
+            return await forward.forward(request, self._connected(plan), body if whole is None else whole)
         except forward.EngineLostError as error:
+            is_served = False
             if body.failure is not None:
                 raise body.failure from None
             return answers.error(502, f"the engine broke off before it answered: {error}", "engine_died")
         finally:
             self._supervisor.leave()
-        self._book.request_served(plan.model)
-        return response
+            if is_served:
+                self._book.request_served(plan.model)
 
     def _settle_from_head(self, request: web.BaseRequest) -> web.Response | None:
         """Settle what can be settled from the head alone; tell a client that waits for it to send its body."""
@@ -187,6 +195,10 @@ class FrontDoor:
         if before is not None:
             closing = asyncio.ensure_future(before.close())
             closing.add_done_callback(lambda _: None)
+
+
+def _path(request: web.BaseRequest) -> str:
+    return request.raw_path.partition("?")[0]
 
 
 def _refused_body(error: BodyError) -> web.Response:

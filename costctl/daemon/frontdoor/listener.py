@@ -142,6 +142,12 @@ class Listener:
         self._listening = await loop.create_server(self._server, host, port, backlog=_BACKLOG)
         self._sweeper = asyncio.create_task(self._sweep())
 
+    async def start_on(self, bound: socket.socket) -> None:
+        """Listen on a Unix socket that is bound already."""
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_unix_server(self._server, sock=bound, backlog=_BACKLOG)
+        self._sweeper = asyncio.create_task(self._sweep())
+
     async def stop_accepting(self) -> None:
         """Accept no more connections; those there are go on."""
         if self._listening is not None:

@@ -1,0 +1,79 @@
+"""Sends a line again and again until it has its result."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from costctl.batch.results import Failure
+from costctl.batch.retries import MOST_BREAKS, Tries, is_busy, may_pass
+from costctl.batch.sender import AwayError, BrokenOffError
+from costctl.waiting import set_within
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from random import Random
+
+    from costctl.batch.results import Result
+    from costctl.batch.sender import Answer
+    from costctl.batch.values import Job
+    from costctl.ports import Clock
+
+
+class Post(Protocol):
+    """Sends lines."""
+
+    async def send(self, job: Job) -> Answer:
+        """Return what came back. Raises AwayError, BrokenOffError."""
+        ...
+
+
+class Carrier:
+    """Carries lines to the engine; `in_flight` are there, `sent_again` had to go more than once."""
+
+    def __init__(
+        self, *, post: Post, clock: Clock, chance: Random, stopping: asyncio.Event, when_busy: Callable[[], None]
+    ) -> None:
+        self._post = post
+        self._clock = clock
+        self._chance = chance
+        self._stopping = stopping
+        self._when_busy = when_busy
+        self.in_flight = 0
+        self.sent_again = 0
+
+    async def carry(self, job: Job) -> Result | Failure | None:
+        """Return what became of a line, None if everything stops before that is known."""
+        tries = Tries()
+        while not self._stopping.is_set():
+            found = await self._attempt(job, tries)
+            if not isinstance(found, Tries):
+                return found
+            tries = found
+            self.sent_again += 1
+            await set_within(self._clock, self._stopping, tries.pause_s(self._chance))
+        return None
+
+    async def _attempt(self, job: Job, tries: Tries) -> Result | Failure | Tries:
+        """Send a line once; return its result, or how often it was sent in vain."""
+        self.in_flight += 1
+        try:
+            answer = await self._post.send(job)
+        except AwayError:
+            return replace(tries, refused=tries.refused + 1)
+        except BrokenOffError as error:
+            tries = replace(tries, failed=tries.failed + 1)
+            words = f"the connection broke {tries.failed} times: {error}"
+            return tries if tries.failed < MOST_BREAKS else Failure(code="connection", message=words)
+        finally:
+            self.in_flight -= 1
+        return self._judge(answer, tries)
+
+    def _judge(self, answer: Answer, tries: Tries) -> Result | Tries:
+        result = answer.result
+        if is_busy(result):
+            self._when_busy()
+            return replace(tries, refused=tries.refused + 1, asked_s=answer.retry_after_s)
+        tries = replace(tries, failed=tries.failed + 1, asked_s=answer.retry_after_s)
+        return tries if may_pass(result, tries) else result

@@ -1,0 +1,77 @@
+"""What the ledger knows of earlier work on a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from costctl.domain.money import format_amount
+from costctl.wiring import load_zone, read_ledger
+from costctl.wiring.billing import load_billing
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from costctl.domain.sessions import Session
+    from costctl.ledger.values import Batch
+
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stretch:
+    """The work on a batch in one session; its cost is that of the machine in this time, None if it has no price."""
+
+    batch: Batch
+    cost_micros: int | None
+    currency: str | None
+    zone: ZoneInfo
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for a program."""
+        batch = self.batch
+        return {
+            "name": batch.name,
+            "session": batch.session_id,
+            "started_at": batch.started_at.astimezone(self.zone).isoformat(),
+            "ended_at": batch.ended_at and batch.ended_at.astimezone(self.zone).isoformat(),
+            "requests": batch.requests,
+            "failed_requests": batch.failed_requests,
+            "prompt_tokens": batch.prompt_tokens,
+            "generation_tokens": batch.generation_tokens,
+            "cost": None if self.cost_micros is None else format_amount(self.cost_micros),
+            "currency": self.currency,
+        }
+
+    def cells(self) -> list[str]:
+        """Return it for a person."""
+        batch = self.batch
+        cost = (
+            "unknown" if self.cost_micros is None else f"{format_amount(self.cost_micros, decimals=4)} {self.currency}"
+        )
+        return [
+            batch.name,
+            f"{batch.started_at.astimezone(self.zone):%Y-%m-%d %H:%M}",
+            "" if batch.ended_at is None else f"{batch.ended_at.astimezone(self.zone):%H:%M}",
+            f"{batch.requests:,}",
+            f"{batch.failed_requests:,}",
+            f"{batch.prompt_tokens:,}",
+            f"{batch.generation_tokens:,}",
+            cost,
+        ]
+
+
+def read_history(name: str | None = None) -> list[Stretch]:
+    """Return all work on the batch `name`, or on all, oldest first. Raises LedgerError."""
+    zone = load_zone()
+    with read_ledger() as ledger:
+        sessions = {one.id: load_billing().apply(one) for one in ledger.sessions()}
+        found = [each for each in ledger.batches_between(_FIRST, _LAST) if name in (None, each.name)]
+    return [_stretch(each, sessions[each.session_id], zone) for each in found]
+
+
+def _stretch(batch: Batch, session: Session, zone: ZoneInfo) -> Stretch:
+    cost = session.cost(batch.started_at, max(batch.started_at, batch.ended_at or session.known_until))
+    return Stretch(batch=batch, cost_micros=cost, currency=session.price.currency if session.price else None, zone=zone)

@@ -1,0 +1,162 @@
+import asyncio
+
+import pytest
+from fakes.clock import InlineThreads, settle
+from running_batch import Bench, ok, status
+
+from costctl.batch.sender import AwayError, BrokenOffError
+from costctl.errors import CostctlError
+
+
+@pytest.fixture(autouse=True)
+async def inline_threads():
+    asyncio.get_running_loop().set_default_executor(InlineThreads())
+
+
+async def test_all_lines_are_sent_once_and_counted():
+    bench = Bench(20)
+    bench.start()
+    await bench.over()
+    assert set(bench.post.sent.values()) == {1}
+    assert {bench.book.outcome(line) for line in range(1, 21)} == {200}
+    assert (bench.tally.requests, bench.tally.prompt_tokens, bench.tally.generation_tokens) == (20, 60, 100)
+    assert bench.book.pending_count == 0
+
+
+async def test_nothing_is_sent_before_the_turn_has_come():
+    bench = Bench(5)
+    task = asyncio.create_task(bench.runner.run(patience_s=5.0))
+    bench.hear(state="queued")
+    await bench.clock.advance(100)
+    assert not bench.post.sent
+    bench.hear()
+    await bench.clock.advance(10)
+    assert task.done()
+
+
+async def test_no_more_are_in_flight_or_read_than_the_pace_allows():
+    bench = Bench(100, first=4)
+    bench.start()
+    await bench.clock.advance(2.5)
+    assert (bench.post.most_in_flight, bench.read) == (4, 13)
+    bench.hear(running=4, waiting=0)
+    await bench.clock.advance(0.1)
+    assert bench.post.in_flight == 8
+    await bench.over()
+
+
+async def test_an_engine_that_starts_anew_is_approached_anew():
+    bench = Bench(1000, first=4)
+    bench.start()
+    await settle()
+    bench.hear(running=4, waiting=0)
+    assert bench.runner.allowed == 8
+    bench.hear(engine="starting")
+    assert bench.runner.allowed == 4
+    bench.runner.stop()
+    await bench.over()
+
+
+@pytest.mark.parametrize("code", [400, 404, 413, 422])
+async def test_what_can_never_succeed_is_a_result_at_once(code):
+    bench = Bench(3, lambda line, time: status(code) if line == 2 else ok())
+    bench.start()
+    await bench.over()
+    assert bench.post.sent[2] == 1
+    assert bench.book.outcome(2) == code
+    assert (bench.tally.requests, bench.tally.failed) == (3, 1)
+
+
+@pytest.mark.parametrize("trouble", [status(502), status(500), BrokenOffError("reset"), AwayError("gone")])
+async def test_what_may_pass_is_tried_again_later(trouble):
+    bench = Bench(3, lambda line, time: trouble if line == 2 and time < 3 else ok())
+    bench.start()
+    await bench.over()
+    assert bench.post.sent == {1: 1, 2: 3, 3: 1}
+    assert bench.book.outcome(2) == 200
+    assert bench.tally.sent_again == 2
+
+
+@pytest.mark.parametrize(
+    ("trouble", "times", "outcome"),
+    [(status(500), 3, 500), (status(502), 8, 502), (BrokenOffError("reset"), 8, "connection")],
+)
+async def test_a_line_that_breaks_whatever_it_meets_is_given_up(trouble, times, outcome):
+    bench = Bench(3, lambda line, time: trouble if line == 2 else ok())
+    bench.start()
+    await bench.over()
+    assert bench.post.sent[2] == times
+    assert bench.book.outcome(2) == outcome
+
+
+async def test_an_engine_that_is_busy_for_long_costs_no_line_and_slows_the_pace():
+    bench = Bench(8, lambda line, time: status(503, retry_after_s=20) if bench.clock.monotonic() < 1900 else ok())
+    bench.start()
+    await bench.clock.advance(10)
+    assert set(bench.post.sent.values()) == {1}  # nobody comes again before that
+    assert bench.runner.allowed == 2
+    await bench.over()
+    assert {bench.book.outcome(line) for line in range(1, 9)} == {200}
+
+
+async def test_lines_that_wait_to_be_sent_again_hold_their_places():
+    bench = Bench(1000, lambda line, time: AwayError("gone"))
+    bench.start()
+    await bench.clock.advance(600)
+    assert bench.read == 5  # four, and the one that waits for room
+    bench.runner.stop()
+    await bench.over()
+
+
+async def test_the_same_request_is_computed_once():
+    bench = Bench(10, repeats={5: 1, 9: 1, 10: 2})
+    bench.start()
+    await bench.over()
+    assert not {5, 9, 10} & set(bench.post.sent)
+    assert bench.book.copies == {5: 1, 9: 1, 10: 2}
+    assert len(bench.book.results) == 10
+
+
+async def test_lines_that_are_done_are_not_even_read():
+    bench = Bench(10)
+    for line in range(1, 8):
+        bench.book.record(line, f"c{line}", ok().result)
+    bench.start()
+    await bench.over()
+    assert bench.read == 3
+    assert set(bench.post.sent) == {8, 9, 10}
+
+
+async def test_a_stop_waits_for_lines_in_flight_and_sends_nothing_new():
+    bench = Bench(100, takes_s=3.0)
+    bench.start(patience_s=5.0)
+    await settle()
+    bench.runner.stop()
+    await bench.over(within_s=3.5)
+    assert len(bench.book.results) == 4
+    assert bench.book.pending_count == 0
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_lines_that_take_too_long_are_left_for_the_next_run(again):
+    bench = Bench(100, takes_s=60.0)
+    bench.start(patience_s=5.0)
+    await settle()
+    bench.runner.stop()
+    if again:
+        bench.runner.stop()
+    await bench.over(within_s=0.5 if again else 5.5)
+    assert not bench.book.results
+    assert not bench.post.in_flight
+
+
+async def test_results_that_cannot_be_kept_end_the_run():
+    bench = Bench(100)
+    bench.start()
+    await bench.clock.advance(1.2)
+    bench.book.fault = CostctlError("the disk is full")
+    await bench.clock.advance(10)
+    assert bench.task.done()
+    with pytest.raises(CostctlError, match="the disk is full"):
+        await bench.task
+    assert len(bench.post.sent) < 20

@@ -1,0 +1,203 @@
+"""Leases in the daemon, without their connections."""
+
+import pytest
+from fakes.clock import settle
+
+from costctl.daemon.supervisor import Refusal
+from costctl.domain.batches import Lease, Progress, Then, Wish, may_begin, read_progress, read_wish
+from costctl.errors import BadValueError
+
+
+def wish(name="jobs", **more):
+    return Wish(name=name, lines=100, **more)
+
+
+def rows(bench):
+    assert bench.writer.flush(10.0)
+    assert bench.ledger.check() == []
+    return bench.ledger.batches(bench.opening.session_id)
+
+
+async def verdict(bench):
+    """What the idle policy says once it has looked."""
+    evidence = [*await bench.machine.activity.read(), bench.batches.evidence()]
+    return bench.supervisor.consider(evidence)
+
+
+async def test_a_batch_runs_at_once_and_its_work_is_in_the_ledger(bench):
+    opened = bench.batches.ask(wish())
+    await bench.clock.advance(30)
+    done = Progress(requests=40, failed=2, prompt_tokens=400, generation_tokens=900)
+    bench.batches.progressed(opened, done)
+    bench.batches.end(opened)
+    (row,) = rows(bench)
+    assert (row.name, row.requests, row.failed_requests) == ("jobs", 40, 2)
+    assert (row.prompt_tokens, row.generation_tokens) == (400, 900)
+    assert (row.ended_at - row.started_at).total_seconds() == 30
+
+
+async def test_batches_wait_for_each_other_in_their_order(bench):
+    first, second, third = (bench.batches.ask(wish(name)) for name in ("a", "b", "c"))
+    assert [bench.batches.place(each) for each in (first, second, third)] == [0, 1, 2]
+    second.changed.clear()
+    bench.batches.end(first)
+    assert second.changed.is_set()
+    assert [bench.batches.place(each) for each in (second, third)] == [0, 1]
+    bench.batches.end(third)  # gives up while it waits: there is nothing to write down
+    bench.batches.end(second)
+    assert [row.name for row in rows(bench)] == ["a", "b"]
+
+
+async def test_a_batch_that_shares_does_not_wait_and_nobody_waits_for_it(bench):
+    bench.batches.ask(wish("a"))
+    sharing = bench.batches.ask(wish("b", shares=True))
+    assert bench.batches.place(sharing) == 0
+    assert [each["state"] for each in bench.batches.read()] == ["running", "running"]
+    assert [lease.wish.name for lease in may_begin([Lease(number=1, wish=wish("c"), asked_at=0)])] == ["c"]
+
+
+async def test_a_batch_keeps_the_instance_up_as_long_as_it_makes_progress(bench):
+    opened = bench.batches.ask(wish(no_progress_s=600.0))
+    for requests in range(1, 8):
+        await bench.clock.advance(500)
+        bench.batches.progressed(opened, Progress(requests=requests))
+        assert (await verdict(bench)).reason == "batches: jobs"
+    await bench.clock.advance(600)
+    bench.batches.progressed(opened, Progress(requests=7))  # a report, but no progress
+    assert not bench.batches.evidence().active
+    bench.batches.look(opened)
+    assert "no progress for 10m" in opened.cancelled
+    assert (await verdict(bench)).stop_at is not None
+
+
+async def test_a_batch_ends_at_its_timeout_however_much_progress_it_makes(bench):
+    opened = bench.batches.ask(wish(timeout_s=60.0))
+    bench.batches.look(opened)
+    assert opened.cancelled is None
+    await bench.clock.advance(60)
+    bench.batches.progressed(opened, Progress(requests=7))
+    bench.batches.look(opened)
+    assert "--timeout" in opened.cancelled
+
+
+async def test_the_time_in_the_queue_is_not_counted(bench):
+    first = bench.batches.ask(wish())
+    second = bench.batches.ask(wish("b", timeout_s=60.0, no_progress_s=60.0))
+    await bench.clock.advance(1000)
+    bench.batches.look(second)
+    assert second.cancelled is None
+    bench.batches.end(first)
+    bench.batches.look(second)
+    assert second.cancelled is None
+
+
+async def test_a_batch_can_be_cancelled_by_its_number_and_no_other(bench):
+    opened = bench.batches.ask(wish())
+    assert not bench.batches.cancel(7)
+    assert bench.batches.cancel(opened.lease.number)
+    assert opened.cancelled == "costctl batch cancel"
+    assert not bench.batches.evidence().active
+
+
+async def test_unload_stops_the_engine_unless_it_has_other_work(bench):
+    await bench.machine.get_ready()
+    unload = wish(then=Then.UNLOAD)
+    await bench.supervisor.enter()
+    assert "other work" in bench.batches.carry_out(unload)
+    bench.supervisor.leave()
+    other = bench.batches.ask(wish("b"))
+    assert "other work" in bench.batches.carry_out(unload)
+    bench.batches.end(other)
+    assert bench.batches.carry_out(unload) == "the engine is stopped"
+    await settle()
+    assert bench.supervisor.lifecycle.state == "off"
+
+
+async def test_shutdown_is_asked_for_once_nobody_else_has_a_batch(bench):
+    shutdown = wish(then=Then.SHUTDOWN)
+    other = bench.batches.ask(wish("b"))
+    assert "another batch" in bench.batches.carry_out(shutdown)
+    bench.batches.end(other)
+    bench.batches.carry_out(shutdown)
+    assert bench.shutdowns == ["batch jobs is done (--then shutdown)"]
+
+
+async def test_a_daemon_that_ends_begins_no_batch(bench):
+    bench.supervisor.stop("test", closing=True)
+    with pytest.raises(Refusal) as refused:
+        bench.batches.ask(wish())
+    assert refused.value.code == "shutting_down"
+
+
+async def test_a_session_that_ends_ends_its_batches_rows_and_the_next_has_new_ones(bench):
+    opened = bench.batches.ask(wish())
+    await bench.clock.advance(10)
+    bench.batches.progressed(opened, Progress(requests=5))
+    bench.recorder.suspended()
+    bench.batches.progressed(opened, Progress(requests=6))
+    bench.recorder.reopen_session()
+    bench.batches.progressed(opened, Progress(requests=9))
+    bench.batches.end(opened)
+    assert [row.requests for row in rows(bench)] == [5, 3]
+
+
+# --- the idle watch --------------------------------------------------------------------------------------------------
+
+
+class Action:
+    promise = "do it"
+
+    def __init__(self):
+        self.performed = 0
+
+    async def perform(self):
+        self.performed += 1
+
+
+async def test_a_stop_that_is_wished_for_needs_no_idle_window(bench):
+    action = Action()
+    watching = bench.watch(action)
+    await bench.machine.get_ready()
+    await bench.one_request(2.0)
+    bench.idle.stop_soon("batch jobs is done")
+    await bench.clock.advance(0.5)
+    assert watching.done()
+    assert action.performed == 1
+    assert bench.session().end_reason == "idle"
+
+
+async def test_a_stop_that_is_wished_for_while_somebody_works_is_left_to_the_idle_window(bench):
+    action = Action()
+    watching = bench.watch(action)
+    await bench.machine.get_ready()
+    await bench.supervisor.enter()
+    bench.idle.stop_soon("batch jobs is done")
+    await bench.clock.advance(60)
+    bench.supervisor.leave()
+    await bench.clock.advance(60)
+    assert not action.performed
+    await bench.clock.advance(1800)
+    assert watching.done()
+    assert action.performed == 1
+
+
+# --- what clients send -----------------------------------------------------------------------------------------------
+
+
+def test_what_a_client_wishes_for_is_read():
+    told = {"name": "jobs", "lines": 3, "then": "unload", "timeout_s": 5}
+    assert read_wish(told) == Wish(name="jobs", lines=3, then=Then.UNLOAD, timeout_s=5.0)
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"name": "a"}, {"name": "a", "lines": "many"}, {"name": "a", "lines": 1, "then": "explode"}]
+)
+def test_what_is_no_batch_is_refused(told):
+    with pytest.raises(BadValueError, match="not a batch"):
+        read_wish(told)
+
+
+@pytest.mark.parametrize("failed", [-1, 4])
+def test_progress_below_nothing_is_refused(failed):
+    with pytest.raises(BadValueError, match="no progress"):
+        read_progress({"requests": 3, "failed": failed, "prompt_tokens": 0, "generation_tokens": 0})
