@@ -23,13 +23,14 @@ class Night:
         self.clock = clock or FakeClock()
         self.commands = commands or FakeCommands()
         self.told = []
+        self.writer_rests = False
         self.tell_problem = None
         self.alarms = None
         self.runner = ScheduleRunner(
             ledger=ledger,
             commands=self.commands,
             clock=self.clock,
-            submit=lambda verb: verb(ledger),
+            submit=self._submit,
             tell=self._tell,
             session_id=lambda: None,
         )
@@ -42,6 +43,11 @@ class Night:
             earlier_starts_s=lambda: starts_s,
             clock=self.clock,
         )
+
+    def _submit(self, verb):
+        if self.writer_rests:
+            return
+        verb(self.ledger)
 
     def _make_alarms(self, fire):
         self.alarms = FakeAlarms(fire)

@@ -89,10 +89,12 @@ def test_what_is_set_takes_the_place_of_what_was(listen, url):
 
 def test_machines_that_share_a_ledger_hear_only_their_own(listen, url):
     box, other, like_it = listen("box"), listen("other"), listen("bo_")
-    box.alarms.set([alarm(1, 3600)])
-    other.alarms.set([alarm(2, 0.1)])
+    box.alarms.set([alarm(1, 0.3)])
+    box.alarms.close()  # its daemon is gone, so what is due stays there
+    other.alarms.set([alarm(2, 0.6)])
     like_it.alarms.set([])
     assert other.next()[0] == 2
+    assert other.rang.empty()
     assert set(jobs(url)) == {"box/1", "other/2"}
     other.alarms.set([])
     assert set(jobs(url)) == {"box/1"}

@@ -232,6 +232,16 @@ async def test_a_run_whose_daemon_was_killed_is_lost_once_it_has_ended(night, le
     await again.die()
 
 
+async def test_a_run_whose_end_the_ledger_has_not_got_yet_is_not_lost(night):
+    await started(night)
+    await night.ring()
+    await night.after(minutes=2)
+    night.writer_rests = True
+    night.commands.started[0].end(0)
+    await night.after(minutes=2)
+    assert night.runs() == [("nightly", "running")]
+
+
 async def test_a_ledger_that_cannot_be_written_has_it_tried_again(night, caplog):
     await started(night)
     night.alarms.problem = LedgerUnavailableError("the ledger is locked")
