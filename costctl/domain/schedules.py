@@ -198,6 +198,11 @@ def _next_by_clock(cron: Cron, zone: ZoneInfo, after: datetime) -> datetime | No
     return None
 
 
+def no_schedule(name: str) -> str:
+    """Return what is said where there is no schedule of that name."""
+    return f"this machine has no schedule {name!r}: `costctl schedule list` shows all"
+
+
 def too_late(schedule: Schedule, due_at: datetime, now: datetime) -> bool:
     """Return whether a due time passed so long ago that running it now is of no use."""
     return (now - due_at).total_seconds() > schedule.grace_s

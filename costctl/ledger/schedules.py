@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from costctl.domain.schedules import RunOutcome, Schedule, parse_rule
+from costctl.domain.schedules import RunOutcome, Schedule, no_schedule, parse_rule
 from costctl.errors import LedgerError, RefusedError
 from costctl.ledger.schema import SCHEDULE_RUNS, SCHEDULES
 from costctl.ledger.transactions import Transactions
@@ -144,11 +144,6 @@ def _require(connection: Connection, machine: str, name: str) -> int:
     return found
 
 
-def no_schedule(name: str) -> str:
-    """Return what is said where there is no schedule of that name."""
-    return f"this machine has no schedule {name!r}: `costctl schedule list` shows all"
-
-
 def _values(schedule: Schedule) -> dict[str, Any]:
     return {
         "name": schedule.name,
@@ -169,7 +164,7 @@ def _schedule(row: Any) -> Schedule:
         id=row.id,
         name=row.name,
         rule=parse_rule(row.rule),
-        zone=ZoneInfo(row.zone),
+        zone=_zone(row.zone, row.name),
         command=tuple(row.command),
         folder=row.folder,
         notify=tuple(row.notify),
@@ -178,6 +173,15 @@ def _schedule(row: Any) -> Schedule:
         since=row.since,
         paused=row.paused,
     )
+
+
+def _zone(key: str, name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(key)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise LedgerError(
+            f"the schedule {name!r} is in {key}, which this system does not know: install tzdata"
+        ) from error
 
 
 def _run(row: Any) -> ScheduleRun:

@@ -16,6 +16,7 @@ from costctl.config.home import find_home
 from costctl.config.notifications import choose_targets, read_targets
 from costctl.daemon.schedule_runner import ScheduleRunner
 from costctl.domain.schedule_exports import crontab, systemd_units
+from costctl.domain.schedules import no_schedule
 from costctl.errors import CostctlError, LedgerMissingError, LedgerOlderError
 from costctl.reports.schedules import RunFigures
 from costctl.wiring import load_settings, read_ledger
@@ -71,7 +72,7 @@ def schedule_called(name: str) -> Schedule:
     for schedule in all_schedules():
         if schedule.name == name:
             return schedule
-    raise CostctlError(f"this machine has no schedule {name!r}: `costctl schedule list` shows all")
+    raise CostctlError(no_schedule(name))
 
 
 def run_here(schedule: Schedule) -> tuple[RunOutcome | None, ScheduleRun]:

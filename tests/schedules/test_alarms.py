@@ -87,10 +87,11 @@ def test_what_is_set_takes_the_place_of_what_was(listen, url):
     assert set(jobs(url)) == {"box/3"}
 
 
-def test_machines_that_share_a_ledger_hear_only_their_own(listen, url):
+def test_machines_that_share_a_ledger_hear_only_their_own(listen, url, ledger):
     box, other, like_it = listen("box"), listen("other"), listen("bo_")
     box.alarms.set([alarm(1, 0.3)])
     box.alarms.close()  # its daemon is gone, so what is due stays there
+    assert ledger.jobs_of("other").get_next_run_time() is None, "or it would look again and again for what is not its"
     other.alarms.set([alarm(2, 0.6)])
     like_it.alarms.set([])
     assert other.next()[0] == 2

@@ -268,6 +268,16 @@ async def test_a_due_time_that_cannot_be_taken_is_told_once_and_tried_again(nigh
     assert night.runs() == [("nightly", "running")]
 
 
+async def test_a_zone_that_the_system_has_lost_does_not_end_the_daemon(night, url, caplog):
+    night.add()
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
+        connection.execute("UPDATE schedules SET zone = 'Mars/Olympus'")
+    night.begin()
+    await settle()
+    assert "the schedule 'nightly' is in Mars/Olympus, which this system does not know" in caplog.text
+    assert not night.watching.done()
+
+
 async def test_at_the_daemons_end_a_run_may_end_by_itself_and_is_asked_to_then(night):
     await started(night)
     await night.ring()
