@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from costctl.domain.gpus import GpuReading
     from costctl.domain.messages import Message
     from costctl.domain.policy import Evidence
+    from costctl.domain.schedules import Alarm
 
 
 class Clock(Protocol):
@@ -250,4 +251,57 @@ class BatchCommands(Protocol):
 
     async def start(self, source: Path, results: Path, *, endpoint: str) -> BatchCommand:
         """Run a file's lines, all of which have to be for `endpoint`. Raises CostctlError."""
+        ...
+
+
+class Alarms(Protocol):
+    """Wakes up when schedules are due, and says which: `Callable[[int, datetime], None]` gets id and due time."""
+
+    def set(self, alarms: Sequence[Alarm]) -> None:
+        """Wake up for these from now on, and for no others; blocking. Raises LedgerError."""
+        ...
+
+    def close(self) -> None:
+        """Wake up no more; blocking."""
+        ...
+
+
+class Command(Protocol):
+    """A command of costctl that runs in a process of its own."""
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes."""
+        ...
+
+    async def wait(self) -> int:
+        """Return its exit code when it has ended; a signal that ended it is negative."""
+        ...
+
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM)."""
+        ...
+
+    def kill(self) -> None:
+        """Kill it (SIGKILL)."""
+        ...
+
+    def last_lines(self) -> str:
+        """Return the end of its output; blocking."""
+        ...
+
+
+class Commands(Protocol):
+    """Runs commands of costctl, one of each name at a time on this machine, whoever started it."""
+
+    def log_of(self, name: str, at: datetime) -> Path:
+        """Return where the output of a run that starts then goes."""
+        ...
+
+    def runs(self, name: str) -> bool:
+        """Return whether the last one of that name still runs; blocking."""
+        ...
+
+    async def start(self, name: str, arguments: Sequence[str], *, folder: str, log: Path) -> Command | None:
+        """Start one in `folder`; None if the last one of that name still runs. Raises CostctlError."""
         ...

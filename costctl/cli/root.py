@@ -16,6 +16,7 @@ COMMANDS = {
     "status": "Show state, idle countdown and why, cost so far, GPU.",
     "stop": "Stop the daemon, or only its engine.",
     "batch": "Send a file of requests through the engine.",
+    "schedule": "Run a command of costctl every night, or whenever you say.",
     "sessions": "List the billed sessions.",
     "report": "Show what a month cost, and how much of it was wasted.",
     "compare": "Compare GPUs, before renting one or for a month that was.",

@@ -63,6 +63,11 @@ class Home:
         return self.folder / "files"
 
     @property
+    def schedules(self) -> Path:
+        """The output of what schedules ran, and the locks of what runs."""
+        return self.logs / "schedules"
+
+    @property
     def ledger_file(self) -> Path:
         """The default ledger's file."""
         return self.folder / "ledger.db"

@@ -24,7 +24,7 @@ _GPU_EVERY_S = 10.0
 
 
 class Activity:
-    """Reads engine counters, GPUs and terminals; each as rarely as its meaning allows."""
+    """Reads engine counters, GPUs and terminals, each as rarely as its meaning allows, and whatever `watches` see."""
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from costctl.daemon.batch_routes import BatchRoutes
     from costctl.daemon.frontdoor.door import FrontDoor
+    from costctl.daemon.schedules import Schedules
     from costctl.daemon.status import StatusView
     from costctl.daemon.supervisor import Supervisor
 
@@ -30,7 +31,7 @@ _CANCEL = re.compile(r"/batches/([^/]+)/cancel")
 
 
 class Control:
-    """Serves `GET /status`, `POST /stop`, `POST /stop-engine`, batches, and the front door's routes."""
+    """Serves `GET /status`, `POST /stop`, `POST /stop-engine`, batches, schedules, and the front door's routes."""
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Control:
         supervisor: Supervisor,
         batches: BatchRoutes,
         door: FrontDoor,
+        schedules: Schedules,
         ask_to_end: Callable[[str], None],
     ) -> None:
         self._path = path
@@ -47,6 +49,7 @@ class Control:
         self._supervisor = supervisor
         self._batches = batches
         self._door = door
+        self._schedules = schedules
         self._ask_to_end = ask_to_end
         self._routes = {
             ("GET", "/status"): self._get_status,
@@ -54,6 +57,7 @@ class Control:
             ("POST", "/stop-engine"): self._stop_engine,
             ("GET", "/batches"): batches.list,
             ("POST", "/batches"): batches.lease,
+            ("POST", "/schedules/refresh"): self._refresh_schedules,
         }
         self._listener = Listener(self._answer)
 
@@ -86,6 +90,10 @@ class Control:
         self._supervisor.stop("costctl stop --engine")
         state = await self._supervisor.settled()
         return web.json_response({"engine": state.value})
+
+    async def _refresh_schedules(self, _: web.BaseRequest) -> web.Response:
+        await self._schedules.refresh()
+        return web.json_response({"schedules": self._schedules.evidence().detail})
 
 
 def bind_private(path: Path) -> socket.socket:

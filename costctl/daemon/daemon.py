@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from costctl.daemon.http_batches import HttpBatches
     from costctl.daemon.idle import IdleWatch
     from costctl.daemon.recorder import Recorder
+    from costctl.daemon.schedules import Schedules
     from costctl.daemon.status import StatusView
     from costctl.daemon.supervisor import Supervisor
     from costctl.daemon.suspension import Suspensions
@@ -70,6 +71,7 @@ class Daemon:
         recorder: Recorder,
         http_batches: HttpBatches,
         suspensions: Suspensions,
+        schedules: Schedules,
         writer: LedgerWriter,
         status: StatusView,
         manager: ServiceManager,
@@ -87,6 +89,7 @@ class Daemon:
         self._recorder = recorder
         self._http_batches = http_batches
         self._suspensions = suspensions
+        self._schedules = schedules
         self._writer = writer
         self._status = status
         self._manager = manager
@@ -154,6 +157,7 @@ class Daemon:
             asyncio.create_task(self._idle.until_stopped(), name="idle watch"),
             asyncio.create_task(self._beat(), name="heartbeat"),
             asyncio.create_task(self._http_batches.watch(), name="batches over HTTP"),
+            asyncio.create_task(self._schedules.watch(), name="schedules"),
         }
         try:
             done, _ = await asyncio.wait({*tasks, wish}, return_when=asyncio.FIRST_COMPLETED)
@@ -193,6 +197,7 @@ class Daemon:
 
     async def _end(self) -> None:
         await self._http_batches.close()
+        await self._schedules.stop()
         await self._listener.stop(_LAST_ANSWERS_S)
         if self._supervisor.lifecycle.state not in (EngineState.OFF, EngineState.FAILED):
             await self._supervisor.abandon()

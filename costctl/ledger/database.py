@@ -43,6 +43,11 @@ class Database:
         """What people call it: the file, or the URL without its password."""
         return str(self.path) if self.path else self._url.render_as_string(hide_password=True)
 
+    @property
+    def engine(self) -> Engine:
+        """SQLAlchemy's own way to write here, for a library that brings its own statements."""
+        return self._writing
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Give a connection whose reads all see one moment of the ledger.

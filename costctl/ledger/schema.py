@@ -20,19 +20,23 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
     TypeDecorator,
+    Unicode,
+    UniqueConstraint,
     type_coerce,
 )
 
 from costctl.domain.instants import instant_of, microseconds_of
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest revision in `migrations/versions`, which are numbered: a greater one is from a newer costctl."""
 
 
@@ -250,4 +254,51 @@ BENCHMARKS = Table(
     _number("duration_us"),
     _number("max_concurrency", nullable=True),
     _text("source"),
+)
+
+# A command that runs at its times on one machine; due times count from `since` on.
+SCHEDULES = Table(
+    "schedules",
+    METADATA,
+    _id(),
+    _text("machine"),
+    _text("name"),
+    _text("rule"),
+    _text("zone"),
+    _json("command"),
+    _text("folder"),
+    _json("notify"),
+    _number("grace_us"),
+    _number("limit_us"),
+    _instant("since"),
+    Column("paused", Boolean, nullable=False),
+    UniqueConstraint("machine", "name"),
+)
+
+# What became of a due time. Each is taken by one daemon only, which is what the constraint is for.
+SCHEDULE_RUNS = Table(
+    "schedule_runs",
+    METADATA,
+    _id(),
+    Column("schedule_id", BigInteger, ForeignKey("schedules.id"), nullable=False),
+    _instant("due_at"),
+    _instant("started_at", nullable=True),
+    _instant("ended_at", nullable=True),
+    _text("outcome"),
+    _number("exit_code", nullable=True),
+    _text("detail"),
+    _json("command"),
+    _number("session_id", nullable=True),
+    _text("log", nullable=True),
+    UniqueConstraint("schedule_id", "due_at"),
+    Index("ix_schedule_runs_outcome", "outcome"),
+)
+
+# APScheduler's own: when each schedule is due next. Its columns are as APScheduler's SQLAlchemyJobStore has them.
+SCHEDULE_JOBS = Table(
+    "schedule_jobs",
+    METADATA,
+    Column("id", Unicode(191), primary_key=True),
+    Column("next_run_time", Float(25), index=True),
+    Column("job_state", LargeBinary, nullable=False),
 )

@@ -13,13 +13,16 @@ from costctl.ledger.migrate import bring_up_to_date, require_current
 from costctl.ledger.periods import Periods
 from costctl.ledger.prices import Prices
 from costctl.ledger.runs import Runs
+from costctl.ledger.schedules import Schedules
 from costctl.ledger.sessions import Sessions
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from costctl.ledger.schedule_jobs import MachineJobs
 
-class Ledger(Sessions, Runs, Measures, Batches, Benchmarks, Periods, Prices):
+
+class Ledger(Sessions, Runs, Measures, Batches, Benchmarks, Periods, Prices, Schedules):
     """Every billed second and what it was; each verb is a transaction of its own, or part of `transaction()`.
 
     All verbs may raise LedgerUnavailableError (not now: locked, full, read-only, gone) and LedgerError. It may be used
@@ -56,6 +59,12 @@ class Ledger(Sessions, Runs, Measures, Batches, Benchmarks, Periods, Prices):
     def name(self) -> str:
         """What people call it: its file, or its URL without the password."""
         return self._database.name
+
+    def jobs_of(self, machine: str) -> MachineJobs:
+        """Return where APScheduler keeps a machine's jobs; APScheduler is loaded only here."""
+        from costctl.ledger.schedule_jobs import MachineJobs  # noqa: PLC0415 - most daemons have no schedules
+
+        return MachineJobs(self._database, machine)
 
     def check(self) -> list[str]:
         """Return what is inconsistent in the ledger, in words; nothing if all is well."""

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
 
+    from costctl.domain.schedules import RunOutcome
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineRun:
@@ -107,3 +109,22 @@ class Decision:
     reason: str
     signals: Mapping[str, Any]
     acted: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScheduleRun:
+    """What became of one due time of a schedule; `started_at` is None if it was not run."""
+
+    id: int
+    schedule_id: int
+    schedule: str
+    due_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    outcome: RunOutcome
+    exit_code: int | None
+    detail: str
+    """Why it was not run, or the last lines of one that failed."""
+    command: tuple[str, ...]
+    session_id: int | None
+    log: str | None

@@ -51,6 +51,7 @@ from costctl.ledger.store import Ledger
 from costctl.ledger.writer import LedgerWriter
 from costctl.wiring.connections import allow_many_connections
 from costctl.wiring.prices import as_rented
+from costctl.wiring.scheduler import make_schedules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,13 +164,14 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
     stored = StoredBatches(store=store, files=files, new_id=_new_id)
     http_batches = HttpBatches(files=files, batches=stored, commands=BatchProcesses(home.folder), clock=clock)
     look_every_s = min(_LOOK_EVERY_S, (settings.idle_shutdown or 3600) / _LOOKS_A_WINDOW)
+    schedules = make_schedules(plan, ledger, recorder, writer, clock)
     activity = Activity(
         supervisor=supervisor,
         gpus=plan.gpus,
         logins=TerminalLogins(),
         clock=clock,
         recent_s=look_every_s * 2,
-        watches=(batches.evidence, http_batches.evidence),
+        watches=(batches.evidence, http_batches.evidence, schedules.evidence),
     )
     status = StatusView(
         supervisor=supervisor,
@@ -219,6 +221,7 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
             supervisor=supervisor,
             batches=batch_routes,
             door=door,
+            schedules=schedules,
             ask_to_end=ask_to_end,
         )
 
@@ -231,6 +234,7 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
         recorder=recorder,
         http_batches=http_batches,
         suspensions=Suspensions(recorder=recorder, writer=writer, clock=clock),
+        schedules=schedules,
         writer=writer,
         status=status,
         manager=ServiceManager(),
