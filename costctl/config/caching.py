@@ -61,7 +61,7 @@ def read_cache(file: TomlFile | None, environ: Mapping[str, str]) -> CacheSettin
 def _as_names(value: Any) -> frozenset[str]:
     words = [value] if isinstance(value, str) else value
     if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):
-        raise BadValueError(f"{value!r} is not a list of names; \"*\" is all")
+        raise BadValueError(f'{value!r} is not a list of names; "*" is all')
     return frozenset(words)
 
 

@@ -94,12 +94,11 @@ class Question:
     """A request that may be answered from the cache; `looks` unless only its new answer is to be kept."""
 
     key: str
+    revision: str
     looks: bool
 
 
-def read_question(
-    target: str, body: bytes, *, rules: CacheRules, wish: Wish | None, revision: str
-) -> Question | None:
+def read_question(target: str, body: bytes, *, rules: CacheRules, wish: Wish | None, revision: str) -> Question | None:
     """Return a request as the cache knows it, None if the cache has no part in it.
 
     Args:
@@ -116,7 +115,7 @@ def read_question(
         request = _parse(body)
         if not rules.apply(route, request, wish):
             return None
-        return Question(key=_key(target, request, revision), looks=wish is not Wish.REFRESH)
+        return Question(key=_key(target, request, revision), revision=revision, looks=wish is not Wish.REFRESH)
     except (ValueError, TypeError, RecursionError):
         return None  # whatever it is, the engine will say what it thinks of it
 

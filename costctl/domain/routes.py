@@ -26,7 +26,17 @@ class Kind(StrEnum):
 GENERATING = frozenset(("/v1/chat/completions", "/v1/completions", "/v1/messages"))
 """Routes whose JSON answers are generated token by token, and stand for themselves."""
 DETERMINISTIC = frozenset(
-    ("/v1/embeddings", "/v2/embed", "/v1/rerank", "/v2/rerank", "/rerank", "/v1/score", "/score", "/pooling", "/classify")
+    (
+        "/v1/embeddings",
+        "/v2/embed",
+        "/v1/rerank",
+        "/v2/rerank",
+        "/rerank",
+        "/v1/score",
+        "/score",
+        "/pooling",
+        "/classify",
+    )
 )
 """Routes whose JSON answers follow from the request and the model alone."""
 _INFERENCE_PATHS = (

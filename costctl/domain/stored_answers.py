@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _FORMAT = 1
-_PLAIN, _EVENTS = "application/json", "text/event-stream"
 _HARMLESS = re.compile(r"[\x20-\x7e]{1,200}")
 _BROKEN_OFF = frozenset(("abort", "error"))
 _LAST_EVENTS = 4
@@ -46,7 +45,7 @@ class StoredAnswer:
     @property
     def is_stream(self) -> bool:
         """Whether it is replayed as events."""
-        return self.content_type.startswith(_EVENTS)
+        return self.content_type.startswith("text/event-stream")
 
     def is_fresh(self, ttl_s: float, now_s: float) -> bool:
         """Return whether it is still good; one from a far future is of a clock that was wrong."""
@@ -88,9 +87,8 @@ class StoredAnswer:
 
 def complete_answer(content_type: str, chunks: Sequence[bytes], *, now_s: float) -> StoredAnswer | None:
     """Return an answer with status 200 as it is to be kept; None if it is not the whole answer that was asked for."""
-    content = b"".join(chunks)
     kind = content_type.partition(";")[0].strip().lower()
-    tokens = {_PLAIN: _plain_tokens, _EVENTS: _stream_tokens}.get(kind, _no_tokens)(content)
+    tokens = _tokens(kind, b"".join(chunks))
     if tokens is None or not _HARMLESS.fullmatch(content_type):
         return None
     return StoredAnswer(content_type=content_type, chunks=tuple(chunks), tokens=tokens, stored_at_s=now_s)
@@ -102,8 +100,14 @@ def _cut(content: bytes, sizes: Sequence[int]) -> tuple[bytes, ...]:
     return tuple(content[begin:end] for begin, end in pairwise(accumulate(sizes, initial=0)))
 
 
-def _no_tokens(_: bytes) -> None:
-    """Of another type it is not known when an answer is complete."""
+def _tokens(kind: str, content: bytes) -> Tokens | None:
+    match kind:
+        case "application/json":
+            return _plain_tokens(content)
+        case "text/event-stream":
+            return _stream_tokens(content)
+        case _:
+            return None  # of others it is not known when they are complete
 
 
 def _plain_tokens(content: bytes) -> Tokens | None:
@@ -116,7 +120,7 @@ def _stream_tokens(content: bytes) -> Tokens | None:
     events = [event for event in content.replace(b"\r\n", b"\n").split(b"\n\n") if event.strip()]
     data = [event.rpartition(b"data:")[2].strip() for event in events]
     last = [answer for answer in map(_read, data[-_LAST_EVENTS:]) if answer is not None]
-    ended = data[-1:] == [b"[DONE]"] or last[-1:] and last[-1].get("type") == "message_stop"
+    ended = data[-1:] == [b"[DONE]"] or (last and last[-1].get("type") == "message_stop")
     if not ended or _is_broken(last) or any(b'"error"' in event[:64] for event in data):
         return None
     found = _usage(last)

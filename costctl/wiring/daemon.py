@@ -16,6 +16,8 @@ import uvloop
 from costctl import __version__
 from costctl.adapters.clock import SystemClock
 from costctl.adapters.engines.api import HttpEngineApi
+from costctl.adapters.engines.kinds import served_name
+from costctl.adapters.engines.revision import engine_revision
 from costctl.adapters.instances.identity import read_instance, read_power_on
 from costctl.adapters.locks import HomeLock, port_owner
 from costctl.adapters.logins import TerminalLogins
@@ -26,6 +28,7 @@ from costctl.adapters.systemd import ServiceManager
 from costctl.daemon.activity import Activity
 from costctl.daemon.control import Control
 from costctl.daemon.daemon import Daemon
+from costctl.daemon.frontdoor.caching import AnswerCache
 from costctl.daemon.frontdoor.door import FrontDoor
 from costctl.daemon.frontdoor.listener import Listener
 from costctl.daemon.frontdoor.own import OwnRoutes
@@ -142,6 +145,7 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
     )
     new_run = _run_factory(plan, ledger, supervisor, recorder, clock)
     supervisor.listen(recorder.lifecycle_changed)
+    cache = _cache(plan, supervisor, recorder, clock)
     look_every_s = min(_LOOK_EVERY_S, (settings.idle_shutdown or 3600) / _LOOKS_A_WINDOW)
     activity = Activity(
         supervisor=supervisor, gpus=plan.gpus, logins=TerminalLogins(), clock=clock, recent_s=look_every_s * 2
@@ -154,6 +158,7 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
         clock=clock,
         cost_so_far=plan.billing.cost_so_far,
         facts=_facts(plan),
+        cache=cache,
     )
 
     async def settle_ledger() -> None:
@@ -169,12 +174,21 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
         look_every_s=look_every_s,
     )
     own = OwnRoutes(supervisor=supervisor, model=plan.engine.model, started_at=int(clock.now().timestamp()))
-    door = FrontDoor(supervisor=supervisor, keys=plan.keys, book=recorder, own=own.answer, most_body=settings.max_body)
+    door = FrontDoor(
+        supervisor=supervisor,
+        keys=plan.keys,
+        book=recorder,
+        own=own.answer,
+        most_body=settings.max_body,
+        cache=cache,
+    )
     return Daemon(
         supervisor=supervisor,
         door=door,
         listener=Listener(door.handle),
-        control=lambda ask: Control(path=home.control_socket, status=status, supervisor=supervisor, ask_to_end=ask),
+        control=lambda ask: Control(
+            path=home.control_socket, status=status, supervisor=supervisor, ask_to_end=ask, cache=cache
+        ),
         idle=idle,
         recorder=recorder,
         suspensions=Suspensions(recorder=recorder, writer=writer, clock=clock),
@@ -219,6 +233,21 @@ def _run_factory(
         )
 
     return new_run
+
+
+def _cache(plan: Plan, supervisor: Supervisor, recorder: Recorder, clock: Clock) -> AnswerCache | None:
+    if plan.store is None:
+        return None
+    cache = AnswerCache(
+        store=plan.store,
+        rules=plan.cache.rules,
+        revision=lambda: engine_revision(plan.engine, os.environ),
+        book=recorder,
+        model=served_name(plan.settings.engine_args) or plan.engine.model,
+        clock=clock,
+    )
+    supervisor.listen(cache.lifecycle_changed)
+    return cache
 
 
 def _policy(settings: Settings) -> IdlePolicy:

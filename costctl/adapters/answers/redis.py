@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from itertools import batched
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from costctl.errors import AnswerStoreError, BadValueError, MissingPieceError
@@ -68,7 +68,10 @@ class RedisStore:
     def clear(self) -> int:
         """Drop all entries of costctl, and nothing else. Raises AnswerStoreError."""
         with self._translated():
-            return sum(self._redis.unlink(*keys) for keys in batched(self._keys(), _AT_ONCE))
+            keys, dropped = self._keys(), 0
+            while some := tuple(islice(keys, _AT_ONCE)):
+                dropped += self._redis.unlink(*some)
+            return dropped
 
     def close(self) -> None:
         """Close all connections."""
