@@ -183,11 +183,6 @@ class Bill:
         starts = [spread.started_at for spread in self.spreads]
         return [self.spreads[bisect_right(starts, at) - 1].until((at,))[0] for at in from_start]
 
-    def between(self, start: datetime | None, end: datetime | None) -> int:
-        """Return what falls to [start, end); None is before everything, or after everything."""
-        reached = self.total_micros if end is None else self.amount_until(end)
-        return reached - (0 if start is None else self.amount_until(start))
-
 
 @lru_cache(maxsize=64)  # an invoice has many lines for each session
 def bill(power_on: PowerOn, rule: BillingRule) -> Bill:

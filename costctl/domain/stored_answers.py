@@ -94,7 +94,7 @@ def complete_answer(content_type: str, chunks: Sequence[bytes], *, now_s: float)
     return StoredAnswer(content_type=content_type, chunks=tuple(chunks), tokens=tokens, stored_at_s=now_s)
 
 
-def _cut(content: bytes, sizes: Sequence[int]) -> tuple[bytes, ...]:
+def _cut(content: bytes, sizes: Sequence[Any]) -> tuple[bytes, ...]:
     if any(not isinstance(size, int) or size < 0 for size in sizes) or sum(sizes) != len(content):
         raise BadValueError("the answer is not as long as it says")
     return tuple(content[begin:end] for begin, end in pairwise(accumulate(sizes, initial=0)))
@@ -112,7 +112,9 @@ def _tokens(kind: str, content: bytes) -> Tokens | None:
 
 def _plain_tokens(content: bytes) -> Tokens | None:
     answer = _read(content)
-    return None if answer is None or _is_broken([answer]) else _usage([answer])
+    if answer is None or _is_broken([answer]):
+        return None
+    return _usage([answer])
 
 
 def _stream_tokens(content: bytes) -> Tokens | None:
@@ -138,9 +140,14 @@ def _read(data: bytes) -> dict[str, Any] | None:
 def _is_broken(answers: Iterable[dict[str, Any]]) -> bool:
     return any(
         answer.get("error") is not None
-        or any(isinstance(one, dict) and one.get("finish_reason") in _BROKEN_OFF for one in answer.get("choices") or ())
+        or any(choice.get("finish_reason") in _BROKEN_OFF for choice in _choices(answer))
         for answer in answers
     )
+
+
+def _choices(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    choices = answer.get("choices")
+    return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
 
 
 def _usage(answers: Iterable[dict[str, Any]]) -> Tokens:

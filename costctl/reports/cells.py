@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from zoneinfo import ZoneInfo
 
-    from costctl.reports.outline import Cell, Column, Table
+    from costctl.reports.outline import Cell, Column, Table, TimeUnit
     from costctl.reports.wording import Wording
 
 _MICROSECOND = timedelta(microseconds=1)
-_TENTHS = {"minutes": timedelta(minutes=1) / 10, "hours": timedelta(hours=1) / 10}
+_TENTHS = {
+    "seconds": timedelta(seconds=1) / 10,
+    "minutes": timedelta(minutes=1) / 10,
+    "hours": timedelta(hours=1) / 10,
+}
 _SHARE_STEPS = 1000  # tenths of a percent
 
 
@@ -48,15 +52,18 @@ def formatted(table: Table, words: Wording, zone: ZoneInfo) -> FormattedTable:
 def value_text(value: Cell, words: Wording, zone: ZoneInfo) -> str:
     """Return the text of a value that stands alone, with its unit."""
     if isinstance(value, Length) and value.unit:
-        number = _text(value, words, zone)
-        return (
-            words.say("{number} h", number=number)
-            if value.unit == "hours"
-            else words.say("{number} min", number=number)
-        )
+        return _with_unit(_text(value, words, zone), value.unit, words)
     if isinstance(value, Length):
         return words.length(value.value)
     return _text(with_decimals([value], words)[0], words, zone)
+
+
+def _with_unit(number: str, unit: TimeUnit, words: Wording) -> str:
+    return {
+        "seconds": words.say("{number} s", number=number),
+        "minutes": words.say("{number} min", number=number),
+        "hours": words.say("{number} h", number=number),
+    }[unit]
 
 
 def printable(text: str) -> str:

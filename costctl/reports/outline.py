@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
     from zoneinfo import ZoneInfo
 
-TimeUnit = Literal["minutes", "hours"]
+TimeUnit = Literal["seconds", "minutes", "hours"]
 MomentForm = Literal["day", "short", "minute", "second"]
 
 

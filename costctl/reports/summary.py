@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from costctl.reports.wording import Wording
 
 MILLION = 1_000_000
+_A_FEW_MINUTES = timedelta(minutes=10)
 _A_FEW_HOURS = timedelta(hours=10)
 
 
@@ -64,14 +65,16 @@ def phases_section(report: Report, words: Wording) -> Section:
 
 
 def time_unit(report: Report) -> TimeUnit:
-    """Return in what a report tells times: hours, or minutes where there are only a few hours."""
+    """Return in what a report tells times: hours, or something smaller where there are only a few."""
+    if report.length < _A_FEW_MINUTES:
+        return "seconds"
     return "hours" if report.length >= _A_FEW_HOURS else "minutes"
 
 
 def time_column(report: Report, words: Wording) -> Column:
     """Return the column for times in that unit."""
-    heading = words.say("hours") if time_unit(report) == "hours" else words.say("minutes")
-    return Column(heading=heading, numeric=True, adds_up=True)
+    headings = {"seconds": words.say("seconds"), "minutes": words.say("minutes"), "hours": words.say("hours")}
+    return Column(heading=headings[time_unit(report)], numeric=True, adds_up=True)
 
 
 def cost_columns(report: Report, words: Wording) -> Iterator[Column]:

@@ -38,7 +38,7 @@ _LONGEST_TEXT = 32_767
 _MOST_FROZEN = 8  # lines that may stay in sight
 _WIDEST = 60
 _MARGIN = 2
-_UNITS = {"minutes": timedelta(minutes=1), "hours": timedelta(hours=1)}
+_UNITS = {"seconds": timedelta(seconds=1), "minutes": timedelta(minutes=1), "hours": timedelta(hours=1)}
 _DAY = timedelta(days=1)
 _MINUTES = "yyyy-mm-dd hh:mm"  # a cell has a whole date in any case, so there is no shorter form
 _MOMENT_FORMATS = {"day": "yyyy-mm-dd", "short": _MINUTES, "minute": _MINUTES, "second": "yyyy-mm-dd hh:mm:ss"}

@@ -46,7 +46,7 @@ MEASURES_REACH = timedelta(days=180)
 """Engines and models change: what is older says little of how fast a GPU is today."""
 
 
-_MOST_SESSIONS = 200
+_MOST_SESSIONS = 60
 """So many of the newest on a GPU are asked: how fast it is shows in a few, and a long ledger must not cost time."""
 _HOUR = timedelta(hours=1)
 _UTC = ZoneInfo("UTC")

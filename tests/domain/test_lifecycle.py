@@ -209,7 +209,8 @@ class Lives(RuleBasedStateMachine):
             case Effect.REFUSE_WAITING:
                 if self.waiting:
                     worked = self.state.last_work_at == self.at
-                    assert worked or self.state.failures >= FUTILE_AFTER_FAILURES, "who is turned away was work"
+                    failures = max(before.failures, self.state.failures)  # a stop that was asked for forgets them
+                    assert worked or failures >= FUTILE_AFTER_FAILURES, "who is turned away was work"
                 self.waiting = 0
             case Effect.LAUNCH:
                 assert not self.state.closing

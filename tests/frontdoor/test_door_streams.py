@@ -65,6 +65,7 @@ async def departure_from(door, engine, begin, *, seen):
         assert door.state.in_flight == 1
     await soon(left.wait())
     await door.quiet()
+    assert len(door.served.models) == 1, "the engine has worked for it"
 
 
 async def test_leaving_a_stream_reaches_the_engine(door, engine, caplog):

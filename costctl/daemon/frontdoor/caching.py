@@ -40,6 +40,7 @@ _PATIENCE_S = 0.25
 _REST_S = 10.0
 _THREADS = 8
 _OK = 200
+_LAST_EVENT = b"data: [DONE]\n\n"
 
 
 class CacheBook(Protocol):
@@ -77,15 +78,21 @@ class Copy:
         self._size += len(chunk)
         self._chunks.append(chunk)
         if not self._cache.has_room(self._size, len(chunk)):
-            self.drop()
+            self._forget()
 
     def end(self) -> None:
         """Keep the answer: it has come to its end."""
         if self._content_type is not None:
             self._cache.keep(self._question, self._content_type, self._chunks)
+        self._forget()
 
-    def drop(self) -> None:
-        """Forget what came so far; may be called again."""
+    def close(self) -> None:
+        """Forget what came of an answer without an end; but a client that left at the last event has had them all."""
+        if self._chunks and self._chunks[-1].endswith(_LAST_EVENT):
+            self.end()
+        self._forget()
+
+    def _forget(self) -> None:
         self._cache.give_back(self._size)
         self._content_type, self._chunks, self._size = None, [], 0
 

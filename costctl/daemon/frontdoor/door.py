@@ -31,7 +31,7 @@ class ServedBook(Protocol):
     """Where served requests are counted."""
 
     def request_served(self, model: str) -> None:
-        """An inference request was answered."""
+        """An inference request was answered, as far as its client waited for it."""
         ...
 
 
@@ -109,7 +109,7 @@ class FrontDoor:
     async def _cached(
         self, cache: AnswerCache, request: web.BaseRequest, whole: bytes, body: Body
     ) -> web.StreamResponse:
-        """Answer from the cache, before anything is admitted; else from the engine with a copy kept. Raises BodyError."""
+        """Answer from the cache, before anything is admitted; else from the engine, and keep that. Raises BodyError."""
         question = cache.question(request, whole)
         if question is None:
             return await self._admitted(request, whole, body)
@@ -120,7 +120,7 @@ class FrontDoor:
         try:
             return await self._admitted(request, whole, body, copy)
         finally:
-            copy.drop()
+            copy.close()
 
     async def _admitted(
         self, request: web.BaseRequest, whole: bytes | None, body: Body, copy: Copy | None = None
@@ -134,16 +134,19 @@ class FrontDoor:
             plan = await self._supervisor.enter()
         except Refusal as refusal:
             return answers.refused(refusal, self._last_words(refusal))
+        # One whose client leaves counts too, and be it at the last byte: the engine has worked for it.
+        is_served = True
         try:
-            response = await forward.forward(request, self._connected(plan), body if whole is None else whole, copy)
+            return await forward.forward(request, self._connected(plan), body if whole is None else whole, copy)
         except forward.EngineLostError as error:
+            is_served = False
             if body.failure is not None:
                 raise body.failure from None
             return answers.error(502, f"the engine broke off before it answered: {error}", "engine_died")
         finally:
             self._supervisor.leave()
-        self._book.request_served(plan.model)
-        return response
+            if is_served:
+                self._book.request_served(plan.model)
 
     def _settle_from_head(self, request: web.BaseRequest) -> web.Response | None:
         """Settle what can be settled from the head alone; tell a client that waits for it to send its body."""
