@@ -130,7 +130,7 @@ def test_a_ledger_of_the_first_costctl_gets_what_came_later(path, url, ledger):
     ledger.register_instance(Instance(machine="box"))
     ledger.close()
     with closing(sqlite3.connect(path)) as connection, connection:
-        for table in ("prices", "batches", "benchmarks"):
+        for table in ("prices", "batches", "benchmarks", "cached_hours"):
             connection.execute(f"DROP TABLE {table}")
     set_revision(path, "0001")
     before = ddl(path)
@@ -140,7 +140,7 @@ def test_a_ledger_of_the_first_costctl_gets_what_came_later(path, url, ledger):
         assert migrated.prices() == []
         assert migrated.register_instance(Instance(machine="box")) == 1
     after = ddl(path)
-    assert set(after) - set(before) == {"prices", "batches", "ix_batches_session", "benchmarks"}
+    assert set(after) - set(before) == {"prices", "batches", "ix_batches_session", "benchmarks", "cached_hours"}
     assert {name: after[name] for name in before} == before
 
 

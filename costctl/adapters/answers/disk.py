@@ -112,6 +112,7 @@ class DiskStore:
     def _open(self) -> sqlite3.Connection:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
+        self._path.touch(mode=0o600)
         # isolation_level=None: transactions begin where they are said to.
         connection = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         try:
