@@ -100,7 +100,9 @@ class Served:
 class Door:
     """Everything around one front door."""
 
-    def __init__(self, plan, *, most_waiting=4096, most_body=2**22, keys=(), warm=True, limits=None, heads=None):
+    def __init__(
+        self, plan, *, most_waiting=4096, most_body=2**22, keys=(), warm=True, limits=None, heads=None, cache=None
+    ):
         self.plan, self.warm = plan, warm
         self.runs = []
         self.served = Served()
@@ -113,6 +115,7 @@ class Door:
             book=self.served,
             own=own.answer,
             most_body=most_body,
+            cache=cache,
             **(limits or {}),
         )
         self.listener = Listener(self.door.handle, **(heads or {}))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _BUSY_S = 0.5
 _LARGEST_PART = 8
 """No entry takes more than this part of the store, or a single one would drive out all others."""
+_PAGES_BESIDE = 4 * 4096
+"""What an entry may take beside its own bytes, in the index and by the rounding to whole pages."""
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, expires_at REAL NOT NULL, entry BLOB NOT NULL);
     CREATE INDEX IF NOT EXISTS ix_answers_expires ON answers (expires_at);
@@ -88,7 +90,7 @@ class DiskStore:
 
     def _make_room(self, connection: sqlite3.Connection, size: int) -> None:
         connection.execute("DELETE FROM answers WHERE expires_at <= ?", (self._now(),))
-        while _used(connection) + size > self._most_bytes:
+        while _used(connection) + size + _PAGES_BESIDE > self._most_bytes:
             (entries,) = connection.execute("SELECT count(*) FROM answers").fetchone()
             if not entries:
                 return

@@ -42,7 +42,8 @@ class RedisStore:
                 url,
                 socket_timeout=_TIMEOUT_S,
                 socket_connect_timeout=_TIMEOUT_S,
-                retry=Retry(NoBackoff(), 1),  # a connection that the server closed meanwhile is no failure
+                # A connection that the server has closed meanwhile is no failure; a server that hangs is one.
+                retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
             )
         except (ValueError, TypeError):
             raise BadValueError("the URL of the answer cache's Redis is not understood") from None
