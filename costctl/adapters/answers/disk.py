@@ -105,7 +105,7 @@ class DiskStore:
                 yield self._opened
             except sqlite3.Error as error:
                 self._let_go()
-                if error.sqlite_errorcode & 0xFF in _SPOILT:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF in _SPOILT:
                     self._remove()
                 raise AnswerStoreError(f"{self.name}: {error}") from error
             except OSError as error:
