@@ -10,7 +10,8 @@ from fakes.answers import FakeStore
 from fakes.clock import START
 from running_door import CHAT, MODEL, obliging, soon, until
 
-from costctl.daemon.frontdoor.caching import LARGEST_ANSWER, AnswerCache
+from costctl.daemon.frontdoor.caching import AnswerCache
+from costctl.daemon.frontdoor.copies import LARGEST_ANSWER
 from costctl.domain.caching import CacheRules
 from costctl.domain.lifecycle import EngineState
 from costctl.domain.stored_answers import Tokens

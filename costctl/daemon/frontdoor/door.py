@@ -9,7 +9,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 
 from costctl.daemon.frontdoor import answers, forward
 from costctl.daemon.frontdoor.bodies import Body, BodyError, Memory, too_large
-from costctl.daemon.frontdoor.caching import replay
+from costctl.daemon.frontdoor.copies import replay
 from costctl.daemon.frontdoor.sockets import QUIET_AFTER_S, SocketBridge
 from costctl.daemon.supervisor import Refusal, Supervisor
 from costctl.domain.lifecycle import EngineState
@@ -18,7 +18,8 @@ from costctl.domain.routes import Kind, kind_of, known_path
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from costctl.daemon.frontdoor.caching import AnswerCache, Copy
+    from costctl.daemon.frontdoor.caching import AnswerCache
+    from costctl.daemon.frontdoor.copies import Copy
     from costctl.daemon.frontdoor.keys import ApiKeys
     from costctl.domain.engines import LaunchPlan
 
