@@ -1,22 +1,21 @@
-"""A period by day, by model, by how sessions ended, and batches apart from serving."""
+"""A period by day, by model, and by how sessions ended."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import date, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from costctl.domain.sessions import Phase
 from costctl.reports.figures import NOTHING, WASTE
 from costctl.reports.names import reason_name
-from costctl.reports.outline import Amount, Column, Count, Length, Moment, Prose, Section, Share, Table
-from costctl.reports.summary import MILLION, cost_columns, part_of, per, time_column, time_unit
+from costctl.reports.outline import Amount, Column, Count, Length, Moment, Section, Table
+from costctl.reports.summary import MILLION, cost_columns, per, time_column, time_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import date, datetime, timedelta
 
-    from costctl.reports.figures import BatchFigure, Part, Report, SessionFigure, Usage
+    from costctl.reports.figures import Part, Report, SessionFigure, Usage
     from costctl.reports.outline import Block, Cell
     from costctl.reports.wording import Wording
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 MANY_DAYS = 62
 """Longer periods are told by month."""
-MOST_BATCHES = 30
-"""Of more names the costliest are told one by one."""
 
 
 def days_section(report: Report, words: Wording, charts: Iterable[Block] = ()) -> Section:
@@ -44,11 +41,11 @@ def days_section(report: Report, words: Wording, charts: Iterable[Block] = ()) -
         (
             f"{day:%Y-%m}" if by_month else Moment(first[day], "day"),
             Length(parts[day].length, unit),
-            Length(_length(busy.get((day, True))), unit),
-            Length(_length(wasted.get((day, True))), unit),
+            Length(length_of_part(busy.get((day, True))), unit),
+            Length(length_of_part(wasted.get((day, True))), unit),
             Count(usage[day][0]),
             Count(usage[day][1]),
-            *_costs(report, parts[day]),
+            *costs_of(report, parts[day]),
         )
         for day in sorted(parts)
     )
@@ -71,7 +68,7 @@ def days_section(report: Report, words: Wording, charts: Iterable[Block] = ()) -
             Length(_of_phases(report, WASTE), unit),
             Count(sum(requests for requests, _ in usage.values())),
             Count(sum(tokens for _, tokens in usage.values())),
-            *_totals(report),
+            *totals_of(report),
         ),
     )
     title = words.say("By month") if by_month else words.say("By day")
@@ -88,11 +85,11 @@ def models_section(report: Report, words: Wording) -> Section:
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
             words.say("no engine up") if model is None else model,
-            Length(_length(parts.get(model)), unit),
-            Length(_length(busy.get((model, True))), unit),
+            Length(length_of_part(parts.get(model)), unit),
+            Length(length_of_part(busy.get((model, True))), unit),
             Count(usage.get(model, (0, 0))[0]),
             Count(usage.get(model, (0, 0))[1]),
-            *_costs(report, parts.get(model)),
+            *costs_of(report, parts.get(model)),
             *_per_million(report, parts.get(model), usage.get(model, (0, 0))[1]),
         )
         for model in names
@@ -137,109 +134,19 @@ def ends_section(report: Report, words: Wording) -> Section:
             *cost_columns(report, words),
         ),
         rows=rows,
-        footer=(words.say("all"), Count(len(report.rows)), Length(report.length, unit), *_totals(report)),
+        footer=(words.say("all"), Count(len(report.rows)), Length(report.length, unit), *totals_of(report)),
     )
     return Section(key="ends", title=words.say("How sessions ended"), blocks=(table,))
 
 
-def batches_section(report: Report, words: Wording) -> Section | None:
-    """Return batches apart from serving; None if there were no batches."""
-    unit = time_unit(report)
-    if not report.batches:
-        return None
-    parts = report.parts(lambda piece: piece.in_batch)
-    kinds = Table(
-        key="batch-or-serving",
-        columns=(
-            Column(heading=words.say("work")),
-            time_column(report, words),
-            Column(heading=words.say("share"), numeric=True),
-            *cost_columns(report, words),
-        ),
-        rows=tuple(
-            (
-                words.say("batches") if in_batch else words.say("serving, and all time between"),
-                Length(_length(parts.get(in_batch)), unit),
-                Share(part_of(_length(parts.get(in_batch)), report.length)),
-                *_costs(report, parts.get(in_batch)),
-            )
-            for in_batch in (True, False)
-        ),
-        footer=(words.say("all"), Length(report.length, unit), None, *_totals(report)),
-    )
-    return Section(key="batches", title=words.say("Batches"), blocks=(kinds, _batch_table(report, words)))
-
-
-def gpu_section(report: Report, words: Wording) -> Section | None:
-    """Return how hard the GPUs worked while they were looked at; None if they never were."""
-    if not report.gpu_use:
-        return None
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (
-            use.gpu,
-            Length(timedelta(minutes=use.minutes), "hours"),
-            "-" if use.mean_utilisation_percent is None else f"{use.mean_utilisation_percent} %",
-            f"{use.peak_memory_bytes / 2**30:.1f} GiB",
-            "-" if use.mean_milliwatts is None else f"{use.mean_milliwatts / 1000:.0f} W",
-        )
-        for use in report.gpu_use
-    )
-    columns = (
-        Column(heading=words.say("GPU"), shrinks=True),
-        Column(heading=words.say("hours"), numeric=True),
-        Column(heading=words.say("mean use"), numeric=True),
-        Column(heading=words.say("most memory"), numeric=True),
-        Column(heading=words.say("mean power"), numeric=True),
-    )
-    seen = words.say("Over the minutes in which an engine was up; the driver's own figures.")
-    table = Table(key="gpus", columns=columns, rows=rows)
-    return Section(key="gpus", title=words.say("GPU use"), blocks=(table, Prose(seen)))
-
-
-def _batch_table(report: Report, words: Wording) -> Table:
-    by_name: defaultdict[tuple[str, str | None], list[BatchFigure]] = defaultdict(list)
-    for batch in report.batches:
-        by_name[batch.name, batch.currency].append(batch)
-    names = sorted(by_name, key=lambda name: _batch_cost(by_name[name]), reverse=True)
-    rows = [_batch_row(name, by_name[name, currency], currency) for name, currency in names[:MOST_BATCHES]]
-    for currency in sorted({currency or "" for _, currency in names[MOST_BATCHES:]}):
-        rest = [name for name in names[MOST_BATCHES:] if (name[1] or "") == currency]
-        others = words.count("{number} other", "{number} others", len(rest))
-        rows.append(_batch_row(others, [batch for name in rest for batch in by_name[name]], currency or None))
-    columns = (
-        Column(heading=words.say("batch"), shrinks=True),
-        Column(heading=words.say("runs"), numeric=True),
-        Column(heading=words.say("minutes"), numeric=True),
-        Column(heading=words.say("requests"), numeric=True),
-        Column(heading=words.say("failed"), numeric=True),
-        Column(heading=words.say("tokens"), numeric=True),
-        Column(heading=words.say("cost"), numeric=True),
-    )
-    return Table(key="batch-list", columns=columns, rows=tuple(rows), title=words.say("Each batch"))
-
-
-def _batch_row(name: str, batches: Sequence[BatchFigure], currency: str | None) -> tuple[Cell, ...]:
-    return (
-        name,
-        Count(len(batches)),
-        Length(sum((batch.length for batch in batches), NOTHING), "minutes"),
-        Count(sum(batch.requests for batch in batches)),
-        Count(sum(batch.failed_requests for batch in batches)),
-        Count(sum(batch.prompt_tokens + batch.generation_tokens for batch in batches)),
-        Amount(micros=_batch_cost(batches), currency=currency) if currency else None,
-    )
-
-
-def _batch_cost(batches: Iterable[BatchFigure]) -> int:
-    return sum(batch.cost_micros or 0 for batch in batches)
-
-
-def _costs(report: Report, part: Part | None) -> Iterator[Amount]:
+def costs_of(report: Report, part: Part | None) -> Iterator[Amount]:
+    """Yield what a part cost in each currency of the report."""
     for total in report.totals:
         yield Amount(micros=part.micros.get(total.currency, 0) if part else 0, currency=total.currency)
 
 
-def _totals(report: Report) -> Iterator[Amount]:
+def totals_of(report: Report) -> Iterator[Amount]:
+    """Yield what all of it cost in each currency."""
     for total in report.totals:
         yield Amount(micros=total.cost_micros, currency=total.currency)
 
@@ -262,7 +169,8 @@ def _usage_by(usage: Iterable[Usage], key: Callable[[Usage], K]) -> defaultdict[
     return found
 
 
-def _length(part: Part | None) -> timedelta:
+def length_of_part(part: Part | None) -> timedelta:
+    """Return how long a part took; one that did not occur took no time."""
     return part.length if part else NOTHING
 
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from costctl.domain.standing import When
-from costctl.reports.breakdowns import batches_section, days_section, ends_section, gpu_section, models_section
+from costctl.reports.batches import batches_section
+from costctl.reports.breakdowns import days_section, ends_section, models_section
 from costctl.reports.caching import cache_section
 from costctl.reports.comparison import comparison_section, no_comparison_section
 from costctl.reports.forecast import forecast_section
+from costctl.reports.gpu_use import gpu_section
 from costctl.reports.hosted import hosted_section
 from costctl.reports.names import period_name
 from costctl.reports.outline import Amount, Column, Document, Prose, Section, Table
