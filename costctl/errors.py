@@ -18,6 +18,7 @@ The tree, with exit codes::
     ├── GpuError                 1  the GPU's state cannot be read
     ├── StorageFullError         1  there is no room for what is to be kept
     ├── InstanceActionError      1  the instance could not be stopped: it is still billed
+    ├── AnswerStoreError         1  the cache's store cannot be used now
     ├── NotificationError        1  a message did not reach everybody that it was for
     └── MissingPieceError        1  a program or library that is not installed
 """
@@ -97,6 +98,10 @@ class StorageFullError(CostctlError):
 
 class InstanceActionError(CostctlError):
     """The instance could not be stopped, so it is still billed."""
+
+
+class AnswerStoreError(CostctlError):
+    """The store of cached answers cannot be used at the moment; its words name no secret."""
 
 
 class NotificationError(CostctlError):

@@ -5,6 +5,7 @@ Adapters implement these; tests implement them by hand. Blocking calls say so an
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -155,6 +156,44 @@ class InstanceAction(Protocol):
 
     async def perform(self) -> None:
         """Do it. Raises InstanceActionError: the instance is still billed."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreContent:
+    """What a store of answers holds; what is None it does not say."""
+
+    entries: int
+    bytes_used: int | None = None
+    bytes_most: int | None = None
+
+
+class AnswerStore(Protocol):
+    """Keeps answers for a while; all calls are blocking, may come from several threads, and raise AnswerStoreError."""
+
+    @property
+    def name(self) -> str:
+        """What people call it, without secrets."""
+        ...
+
+    def get(self, key: str) -> bytes | None:
+        """Return the entry of `key`, None if there is none (any more)."""
+        ...
+
+    def put(self, key: str, entry: bytes, ttl_s: float) -> None:
+        """Keep an entry for `ttl_s` seconds at most; the store may drop it, or not take it at all."""
+        ...
+
+    def content(self) -> StoreContent:
+        """Count what is there."""
+        ...
+
+    def clear(self) -> int:
+        """Drop everything and return how many entries that were."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
         ...
 
 

@@ -22,11 +22,16 @@ def find_config(model: str, environ: Mapping[str, str]) -> Path | None:
     """Return the `config.json` of a model given as a folder or as a name in the local cache, None if there is none."""
     if (folder := Path(model)).is_dir():
         return folder / "config.json" if (folder / "config.json").is_file() else None
+    hub = hub_folder(model, environ)
+    return min((hub / "snapshots").glob("*/config.json"), default=None) if hub else None
+
+
+def hub_folder(model: str, environ: Mapping[str, str]) -> Path | None:
+    """Return where the local cache of Hugging Face has a model, or would have it; None if it is no name of one."""
     if model.count("/") != 1:
         return None
     cache = environ.get("HF_HUB_CACHE") or Path(environ.get("HF_HOME") or "~/.cache/huggingface") / "hub"
-    snapshots = Path(cache).expanduser() / f"models--{model.replace('/', '--')}" / "snapshots"
-    return min(snapshots.glob("*/config.json"), default=None)
+    return Path(cache).expanduser() / f"models--{model.replace('/', '--')}"
 
 
 def read_config(path: Path, name: str) -> ModelFacts | None:

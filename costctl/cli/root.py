@@ -24,6 +24,7 @@ COMMANDS = {
     "prices": "Look up prices, set your own, explain which one a machine gets.",
     "billing": "Explain a session's bill, and the rules of providers.",
     "reconcile": "Compare the ledger with a provider's invoice.",
+    "cache": "Show what the cache of answers holds, or empty it.",
     "logs": "Show the engine's log.",
     "config": "Show the settings and where each comes from.",
     "demo": "See it all once, with a simulated engine; nothing is powered off.",

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from costctl.cli.cache import answered
 from costctl.cli.client import ask
 from costctl.domain.durations import format_duration
 
@@ -42,6 +43,8 @@ def _rows(answer: dict[str, Any]) -> list[tuple[str, str]]:
         ("session", _session(answer["session"])),
     ]
     rows += [("batch", _batch(batch)) for batch in answer["batches"]]
+    if answer["cache"]:
+        rows.append(("cache", answered(answer["cache"])))
     rows += [("gpu", _gpu(gpu)) for gpu in answer["gpus"]] or [("gpu", _unwatched(answer["gpu"]))]
     rows += [("warning", click.style(text, fg="red")) for text in answer["warnings"]]
     failure = answer["engine"]["failure"]

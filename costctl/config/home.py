@@ -77,6 +77,11 @@ class Home:
         """The default ledger."""
         return f"sqlite:///{self.ledger_file}"
 
+    @property
+    def cache(self) -> Path:
+        """Where answers are cached, if they are on disk."""
+        return self.folder / "cache"
+
     def runtime_folder(self) -> Path:
         """Create and return a short private folder for sockets (their paths are at most 107 bytes long).
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "Qwen/Qwen3-1.7B"
 ENGINES = ("auto", "vllm", "command", "sim")
 _PASSWORD = re.compile(r"(://[^/@:]*:).*@")
-TABLES = ("billing", "standing", "rate", "notify")
+TABLES = ("billing", "standing", "rate", "notify", "cache")
 """What else may stand in the file: tables, read by those who need them (`config/billing.py` and its neighbours)."""
 _HIGHEST_PORT = 65_535
 

@@ -9,18 +9,19 @@ import os
 import re
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from costctl.daemon.frontdoor.listener import Listener
-from costctl.errors import CostctlError
+from costctl.errors import AnswerStoreError, CostctlError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from costctl.daemon.batch_routes import BatchRoutes
+    from costctl.daemon.frontdoor.caching import AnswerCache
     from costctl.daemon.frontdoor.door import FrontDoor
     from costctl.daemon.schedules import Schedules
     from costctl.daemon.status import StatusView
@@ -31,7 +32,7 @@ _CANCEL = re.compile(r"/batches/([^/]+)/cancel")
 
 
 class Control:
-    """Serves `GET /status`, `POST /stop`, `POST /stop-engine`, batches, schedules, and the front door's routes."""
+    """Serves `GET /status`, `POST /stop`, `POST /stop-engine`, batches, schedules, the cache, and the door's routes."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Control:
         door: FrontDoor,
         schedules: Schedules,
         ask_to_end: Callable[[str], None],
+        cache: AnswerCache | None = None,
     ) -> None:
         self._path = path
         self._status = status
@@ -51,6 +53,7 @@ class Control:
         self._door = door
         self._schedules = schedules
         self._ask_to_end = ask_to_end
+        self._cache = cache
         self._routes = {
             ("GET", "/status"): self._get_status,
             ("POST", "/stop"): self._stop,
@@ -58,6 +61,8 @@ class Control:
             ("GET", "/batches"): batches.list,
             ("POST", "/batches"): batches.lease,
             ("POST", "/schedules/refresh"): self._refresh_schedules,
+            ("GET", "/cache"): self._get_cache,
+            ("DELETE", "/cache"): self._clear_cache,
         }
         self._listener = Listener(self._answer)
 
@@ -82,6 +87,12 @@ class Control:
     async def _get_status(self, _: web.BaseRequest) -> web.Response:
         return web.json_response(self._status.read())
 
+    async def _get_cache(self, _: web.BaseRequest) -> web.Response:
+        return await _answered(self._cache.content() if self._cache else None)
+
+    async def _clear_cache(self, _: web.BaseRequest) -> web.Response:
+        return await _answered(self._cache.clear() if self._cache else None)
+
     async def _stop(self, _: web.BaseRequest) -> web.Response:
         self._ask_to_end("costctl stop")
         return web.json_response({"stopping": True, "pid": os.getpid()})
@@ -94,6 +105,14 @@ class Control:
     async def _refresh_schedules(self, _: web.BaseRequest) -> web.Response:
         await self._schedules.refresh()
         return web.json_response({"schedules": self._schedules.evidence().detail})
+
+
+async def _answered(cached: Awaitable[Any] | None) -> web.Response:
+    """Return what was asked of the cache; none if it is off."""
+    try:
+        return web.json_response({"is_on": cached is not None, "answer": await cached if cached else None})
+    except AnswerStoreError as error:
+        return web.json_response({"is_on": True, "error": str(error)})
 
 
 def bind_private(path: Path) -> socket.socket:

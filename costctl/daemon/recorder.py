@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from costctl.domain.batches import Progress
     from costctl.domain.gpus import GpuReading
     from costctl.domain.policy import Signal, Verdict
+    from costctl.domain.stored_answers import Tokens
     from costctl.ledger.writer import LedgerWriter, Verb
     from costctl.ports import Clock
 
@@ -31,6 +32,14 @@ class _Tokens:
     prompt: int = 0
     generation: int = 0
     requests: int = 0
+
+
+@dataclass(slots=True)
+class _Cached:
+    hits: int = 0
+    misses: int = 0
+    prompt_tokens: int = 0
+    generation_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -55,6 +64,7 @@ class Recorder:
         self._idle_at: float | None = None
         self._usage: dict[tuple[datetime, str], _Tokens] = defaultdict(_Tokens)
         self._served: Counter[str] = Counter()
+        self._cached: dict[tuple[datetime, str], _Cached] = defaultdict(_Cached)
         self._served_in = self._hour()
         self._hour_ends_at = float("-inf")
         self._minutes: dict[tuple[datetime, int], _GpuMinute] = {}
@@ -163,6 +173,17 @@ class Recorder:
         left = self._served_in + timedelta(hours=1) - self.now()
         self._hour_ends_at = self._clock.monotonic() + left.total_seconds()
 
+    def answer_found(self, model: str, tokens: Tokens) -> None:
+        """Add an answer from the cache to the present hour."""
+        cached = self._cached[(self._hour(), model)]
+        cached.hits += 1
+        cached.prompt_tokens += tokens.prompt
+        cached.generation_tokens += tokens.generation
+
+    def answer_missed(self, model: str) -> None:
+        """Add a request that the cache had no answer to."""
+        self._cached[(self._hour(), model)].misses += 1
+
     def _hour(self) -> datetime:
         return self.now().replace(minute=0, second=0, microsecond=0)
 
@@ -207,6 +228,7 @@ class Recorder:
             return
         self._settle_idle()
         self._flush_usage()
+        self._flush_cached()
         self._flush_minutes(before=self.now().replace(second=0, microsecond=0))
         self._writer.submit(partial(Ledger.heartbeat, session_id=self._session, at=self.now()), key="heartbeat")
 
@@ -260,6 +282,12 @@ class Recorder:
                     generation_tokens=tokens.generation,
                 )
             )
+
+    def _flush_cached(self) -> None:
+        cached, self._cached = self._cached, defaultdict(_Cached)
+        for (hour, model), counts in cached.items():
+            add = partial(Ledger.add_cached, session_id=self._session, hour_at=hour, model=model)
+            self._write(partial(add, **asdict(counts)))
 
     def _flush_minutes(self, *, before: datetime) -> None:
         for key in [key for key in self._minutes if key[0] < before]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from costctl.daemon.activity import Activity
     from costctl.daemon.batches import Batches
+    from costctl.daemon.frontdoor.caching import AnswerCache
     from costctl.daemon.recorder import Recorder
     from costctl.daemon.run import EngineRun
     from costctl.daemon.session import Opening
@@ -40,6 +41,7 @@ class StatusView:
         clock: Clock,
         cost_so_far: Callable[[Opening, datetime], int | None],
         facts: dict[str, Any],
+        cache: AnswerCache | None = None,
     ) -> None:
         self._supervisor = supervisor
         self._activity = activity
@@ -49,6 +51,7 @@ class StatusView:
         self._clock = clock
         self._cost_so_far = cost_so_far
         self._facts = facts
+        self._cache = cache
 
     def read(self) -> dict[str, Any]:
         """Return the status as it is now."""
@@ -59,6 +62,7 @@ class StatusView:
             "idle": self._idle(),
             "session": self._session(),
             "batches": self._batches.read(),
+            "cache": self._cache.status() if self._cache else None,
             "gpus": [_gpu(reading) for reading in self._activity.readings],
             "warnings": self._warnings(),
         }
@@ -125,6 +129,8 @@ class StatusView:
         ]
         if self._writer.problem:
             warnings.append(f"{self._writer.pending} records wait for the ledger: {self._writer.problem}")
+        if self._cache and self._cache.problem:
+            warnings.append(f"the answer cache is of no use now: {self._cache.problem}")
         last = self._supervisor.last_run
         if last is not None and last.note:
             warnings.append(last.note)

@@ -49,22 +49,28 @@ BATCH_ENDPOINTS = {
 }
 """The paths of requests that batches are made of, as vLLM has them; all of them are work."""
 
+GENERATING = frozenset(("/v1/chat/completions", "/v1/completions", "/v1/messages"))
+"""Routes whose JSON answers are generated token by token, and stand for themselves."""
+DETERMINISTIC = frozenset(
+    (
+        "/v1/embeddings",
+        "/v2/embed",
+        "/v1/rerank",
+        "/v2/rerank",
+        "/rerank",
+        "/v1/score",
+        "/score",
+        "/pooling",
+        "/classify",
+    )
+)
+"""Routes whose JSON answers follow from the request and the model alone."""
 _INFERENCE_PATHS = (
-    "/v1/chat/completions",
+    *GENERATING,
+    *DETERMINISTIC,
     "/v1/chat/completions/batch",
-    "/v1/completions",
     "/v1/responses",
-    "/v1/messages",
     "/v1/messages/count_tokens",
-    "/v1/embeddings",
-    "/v2/embed",
-    "/v1/rerank",
-    "/v2/rerank",
-    "/rerank",
-    "/v1/score",
-    "/score",
-    "/pooling",
-    "/classify",
     "/tokenize",
     "/detokenize",
     "/v1/audio/transcriptions",

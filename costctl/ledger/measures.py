@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, Select, insert, select, update
 
-from costctl.ledger.schema import DECISIONS, GPU_MINUTES, USAGE_HOURS
+from costctl.ledger.schema import CACHED_HOURS, DECISIONS, GPU_MINUTES, USAGE_HOURS
 from costctl.ledger.transactions import Transactions
 from costctl.ledger.values import Decision, GpuMinute, UsageHour
 
@@ -36,18 +36,32 @@ class Measures(Transactions):
             ValueError: a count is negative.
         """
         counts = {"requests": requests, "prompt_tokens": prompt_tokens, "generation_tokens": generation_tokens}
-        if min(counts.values()) < 0:
-            raise ValueError(f"usage only grows: {counts}")
-        key = {"session_id": session_id, "hour_at": hour_at, "model": model}
-        grown = {name: USAGE_HOURS.c[name] + count for name, count in counts.items()}
-        with self._begin() as connection:
-            _put(connection, USAGE_HOURS, key, if_new=counts, if_there=grown)
+        self._grow(USAGE_HOURS, (session_id, hour_at, model), counts)
 
     def usage(self, session_id: int) -> list[UsageHour]:
         """Return the session's usage by hour and model."""
         query = select(*USAGE_HOURS.c).where(USAGE_HOURS.c.session_id == session_id)
         rows = self._rows(query.order_by(USAGE_HOURS.c.hour_at, USAGE_HOURS.c.model))
         return [UsageHour(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+
+    def add_cached(
+        self,
+        session_id: int,
+        *,
+        hour_at: datetime,
+        model: str,
+        hits: int,
+        misses: int,
+        prompt_tokens: int,
+        generation_tokens: int,
+    ) -> None:
+        """Add to what the cache answered instead of `model` in the hour from `hour_at`; the tokens are those of hits.
+
+        Raises:
+            ValueError: a count is negative.
+        """
+        tokens = {"prompt_tokens": prompt_tokens, "generation_tokens": generation_tokens}
+        self._grow(CACHED_HOURS, (session_id, hour_at, model), {"hits": hits, "misses": misses} | tokens)
 
     def add_gpu_minute(
         self,
@@ -91,6 +105,14 @@ class Measures(Transactions):
         query = select(*columns).where(DECISIONS.c.session_id == session_id)
         rows = self._rows(query.order_by(DECISIONS.c.at.desc(), DECISIONS.c.id.desc()).limit(last))
         return [Decision(**row._mapping) for row in rows]  # noqa: SLF001
+
+    def _grow(self, table: Table, key: tuple[int, datetime, str], counts: Mapping[str, int]) -> None:
+        if min(counts.values()) < 0:
+            raise ValueError(f"usage only grows: {counts}")
+        grown = {name: table.c[name] + count for name, count in counts.items()}
+        named = dict(zip(("session_id", "hour_at", "model"), key, strict=True))
+        with self._begin() as connection:
+            _put(connection, table, named, if_new=counts, if_there=grown)
 
     def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
         with self._look() as connection:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, Select, Text, cast, func, select
 
 from costctl.domain.instants import instant_of, length_of
-from costctl.ledger.schema import BATCHES, ENGINE_RUNS, GPU_MINUTES, SESSIONS, USAGE_HOURS, stored
+from costctl.ledger.schema import BATCHES, CACHED_HOURS, ENGINE_RUNS, GPU_MINUTES, SESSIONS, USAGE_HOURS, stored
 from costctl.ledger.transactions import Transactions
-from costctl.ledger.values import Batch, GpuUse, RunFact, UsageHour
+from costctl.ledger.values import Batch, CachedHour, GpuUse, RunFact, UsageHour
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -40,6 +40,15 @@ class Periods(Transactions):
     def usage_of(self, session_ids: Collection[int]) -> list[UsageHour]:
         """Return what was asked in a few hundred sessions at most."""
         return self._usage(USAGE_HOURS.c.session_id.in_(session_ids))
+
+    def cached_between(self, since: datetime, until: datetime) -> list[CachedHour]:
+        """Return what was answered from the cache in the hours that begin in the period, in their order."""
+        hour = CACHED_HOURS.c
+        inside = (hour.hour_at >= since, hour.hour_at < until, _of_sessions(hour.session_id, since, until))
+        query: Select[tuple[object, ...]] = select(*hour)
+        with self._look() as connection:
+            rows = connection.execute(query.where(*inside).order_by(hour.hour_at, hour.session_id, hour.model))
+            return [CachedHour(**row._mapping) for row in rows]  # noqa: SLF001
 
     def batches_between(self, since: datetime, until: datetime) -> list[Batch]:
         """Return the batches of these sessions, in the order of their starts."""

@@ -36,7 +36,7 @@ from sqlalchemy import (
 
 from costctl.domain.instants import instant_of, microseconds_of
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest revision in `migrations/versions`, which are numbered: a greater one is from a newer costctl."""
 
 
@@ -171,6 +171,20 @@ USAGE_HOURS = Table(
     _instant("hour_at", primary_key=True),
     _text("model", primary_key=True),
     _number("requests"),
+    _number("prompt_tokens"),
+    _number("generation_tokens"),
+    sqlite_with_rowid=False,
+)
+
+# What was answered from the cache in one hour, and the tokens that the engine did not have to work on.
+CACHED_HOURS = Table(
+    "cached_hours",
+    METADATA,
+    _session(),
+    _instant("hour_at", primary_key=True),
+    _text("model", primary_key=True),
+    _number("hits"),
+    _number("misses"),
     _number("prompt_tokens"),
     _number("generation_tokens"),
     sqlite_with_rowid=False,

@@ -72,6 +72,19 @@ class UsageHour:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CachedHour:
+    """What was answered from the cache instead of by one model in the hour from `hour_at`, and what was not there."""
+
+    session_id: int
+    hour_at: datetime
+    model: str
+    hits: int
+    misses: int
+    prompt_tokens: int
+    generation_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
     """The work on a batch in one session; `ended_at` is None while it goes on, or if the daemon went away in it."""
 

@@ -119,6 +119,18 @@ class Usage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Cached:
+    """What the cache answered instead of a model, and the tokens that this saved, by what the model is paid in."""
+
+    model: str
+    currency: str | None
+    hits: int
+    misses: int
+    prompt_tokens: int
+    generation_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
     """A part of the period: its time, and its cost by currency."""
 
@@ -180,6 +192,7 @@ class Report:
     rows: tuple[SessionFigure, ...]
     slices: tuple[Slice, ...]
     usage: tuple[Usage, ...] = ()
+    cached: tuple[Cached, ...] = ()
     batches: tuple[BatchFigure, ...] = ()
     runs: tuple[RunFact, ...] = ()
     gpu_use: tuple[GpuUse, ...] = ()

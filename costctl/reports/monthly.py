@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from costctl.domain.standing import When
 from costctl.reports.batches import batches_section
 from costctl.reports.breakdowns import days_section, ends_section, models_section
+from costctl.reports.caching import cache_section
 from costctl.reports.comparison import comparison_section, no_comparison_section
 from costctl.reports.forecast import forecast_section
 from costctl.reports.gpu_use import gpu_section
@@ -47,6 +48,7 @@ SECTIONS = (
     "sessions",
     "models",
     "batches",
+    "cache",
     "ends",
     "idle-tails",
     "comparison",
@@ -99,6 +101,7 @@ def _sections(
     yield sessions_section(report, words, limit)
     yield models_section(report, words)
     yield batches_section(report, words)
+    yield cache_section(report, studies.cached, words)
     yield ends_section(report, words)
     yield tails_section(studies.windows, words)
     yield _comparison(studies.comparison, words, charts.of_gpus)

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from costctl.domain.sessions import Phase
+from costctl.reports.caching import cache_object
 from costctl.reports.comparison_json import comparison_object
 from costctl.reports.exact import amounts, instant, json_text, money, seconds
 from costctl.reports.figures import NOTHING, Part
@@ -63,6 +64,7 @@ def report_object(report: Report, studies: Studies) -> dict[str, Any]:
         "forecast": forecast_object(studies.months),
         "idle_tails": tails_object(studies.windows, zone),
         **_comparison(studies.comparison),
+        "cache": cache_object(studies.cached),
         "hosted": hosted_object(studies.hosted),
         "rates": rates_object(studies.rates),
     }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from costctl.domain.cached import CacheUse
 from costctl.domain.forecast import MonthToDate
 from costctl.domain.hosted import ModelUse
 from costctl.domain.instants import microseconds_of
@@ -17,7 +18,7 @@ from costctl.domain.windows import GapEnd, IdleGap
 from costctl.reports.figures import NOTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import date, datetime
 
     from costctl.domain.comparison import Comparison
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from costctl.domain.rates import RateUse
     from costctl.domain.sessions import Session
     from costctl.domain.windows import WindowStudy
-    from costctl.reports.figures import Report
+    from costctl.reports.figures import Cached, Part, Report
 
 _MICROSECOND = timedelta(microseconds=1)
 _WORK = (Phase.BUSY, Phase.STARTING)
@@ -38,6 +39,7 @@ class Studies:
     """What a report says beyond its own figures."""
 
     windows: Sequence[WindowStudy] = ()
+    cached: Sequence[CacheUse] = ()
     hosted: Sequence[BreakEven] = ()
     months: Sequence[MonthToDate] = ()
     comparison: Comparison | str | None = None
@@ -88,6 +90,38 @@ def model_uses(report: Report) -> list[ModelUse]:
         for (model, currency), (prompt, generated) in sorted(tokens.items(), key=str)
         if currency is not None and (model, currency) in parts
     ]
+
+
+def cache_uses(report: Report) -> list[CacheUse]:
+    """Return what the cache did for each model, beside what the model itself did, by currency."""
+    parts = report.parts(lambda piece: (piece.model, piece.currency))
+    busy = report.parts(lambda piece: (piece.model, piece.currency, piece.phase))
+    worked: Counter[tuple[str, str | None]] = Counter()
+    for use in report.usage:
+        worked[use.model, use.currency] += use.tokens
+    return [_cache_use(cached, parts, busy, worked) for cached in report.cached]
+
+
+def _cache_use(
+    cached: Cached,
+    parts: Mapping[tuple[str | None, str | None], Part],
+    busy: Mapping[tuple[str | None, str | None, Phase], Part],
+    worked: Mapping[tuple[str, str | None], int],
+) -> CacheUse:
+    model, currency = cached.model, cached.currency
+    whole, at_work = parts.get((model, currency)), busy.get((model, currency, Phase.BUSY))
+    return CacheUse(
+        model=model,
+        hits=cached.hits,
+        misses=cached.misses,
+        prompt_tokens=cached.prompt_tokens,
+        generation_tokens=cached.generation_tokens,
+        worked_tokens=worked.get((model, currency), 0),
+        busy=at_work.length if at_work else NOTHING,
+        billed=whole.length if whole else NOTHING,
+        currency=currency,
+        cost_micros=whole.micros.get(currency, 0) if whole and currency else 0,
+    )
 
 
 def months_to_date(report: Report, *, now: datetime, first_known: date | None) -> list[MonthToDate]:

@@ -7,7 +7,7 @@ cuts are, the stretches sum to the session.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -19,6 +19,7 @@ from costctl.domain.sessions import Phase
 from costctl.domain.standing import standing_cost
 from costctl.reports.figures import (
     BatchFigure,
+    Cached,
     PhaseFigure,
     Report,
     SessionFigure,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from costctl.domain.periods import Day, Period
     from costctl.domain.sessions import Costing, Instance, PhaseColumns, Session
     from costctl.domain.standing import StandingCharge
-    from costctl.ledger.values import Batch, GpuUse, RunFact, UsageHour
+    from costctl.ledger.values import Batch, CachedHour, GpuUse, RunFact, UsageHour
     from costctl.reports.hours import WeekHour
     from costctl.reports.served import Served
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 
 _PHASES = tuple(Phase)
+_CACHED = ("hits", "misses", "prompt_tokens", "generation_tokens")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +58,7 @@ class Facts:
     sessions: Sequence[Session]
     runs: Sequence[RunFact] = ()
     usage: Sequence[UsageHour] = ()
+    cached: Sequence[CachedHour] = ()
     batches: Sequence[Batch] = ()
     gpu_use: Sequence[GpuUse] = ()
 
@@ -78,12 +81,14 @@ def report_of(
     known_until = min(period.ended_at, max(now, period.started_at))
     counting = _Counting(period, facts)
     rows = tuple(counting.row(session, *price(session)) for session in sessions)
+    row_of = {row.session_id: row for row in rows}
     return Report(
         period=period,
         known_until=known_until,
         rows=rows,
         slices=counting.slices(),
-        usage=_usage(facts.usage, period, {row.session_id: row for row in rows}),
+        usage=_usage(facts.usage, period, row_of),
+        cached=_cached(facts.cached, row_of),
         batches=tuple(counting.batches),
         runs=tuple(facts.runs),
         gpu_use=tuple(facts.gpu_use),
@@ -303,6 +308,18 @@ def _usage(hours: Iterable[UsageHour], period: Period, rows: Mapping[int, Sessio
             generation_tokens=generation_tokens,
         )
         for (day, model, instance, currency), (requests, prompt_tokens, generation_tokens) in counts.items()
+    )
+
+
+def _cached(hours: Iterable[CachedHour], rows: Mapping[int, SessionFigure]) -> tuple[Cached, ...]:
+    counts: defaultdict[tuple[str, str | None], Counter[str]] = defaultdict(Counter)
+    for hour in hours:
+        row = rows.get(hour.session_id)
+        if row is not None:
+            counts[hour.model, row.currency].update({name: getattr(hour, name) for name in _CACHED})
+    return tuple(
+        Cached(model=model, currency=currency, **{name: found[name] for name in _CACHED})
+        for (model, currency), found in sorted(counts.items(), key=str)
     )
 
 

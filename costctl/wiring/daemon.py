@@ -18,6 +18,8 @@ from costctl import __version__
 from costctl.adapters.batch_commands import BatchProcesses
 from costctl.adapters.clock import SystemClock
 from costctl.adapters.engines.api import HttpEngineApi
+from costctl.adapters.engines.kinds import served_name
+from costctl.adapters.engines.revision import engine_revision
 from costctl.adapters.file_store import FolderStore
 from costctl.adapters.instances.identity import read_instance, read_power_on
 from costctl.adapters.locks import HomeLock, port_owner
@@ -31,6 +33,7 @@ from costctl.daemon.batch_routes import BatchRoutes
 from costctl.daemon.batches import Batches
 from costctl.daemon.control import Control
 from costctl.daemon.daemon import Daemon
+from costctl.daemon.frontdoor.caching import AnswerCache
 from costctl.daemon.frontdoor.door import FrontDoor
 from costctl.daemon.frontdoor.listener import Listener
 from costctl.daemon.frontdoor.own import OwnRoutes
@@ -163,6 +166,7 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
     files = StoredFiles(store=store, clock=clock, most_bytes=settings.files_max_size, new_id=_new_id)
     stored = StoredBatches(store=store, files=files, new_id=_new_id)
     http_batches = HttpBatches(files=files, batches=stored, commands=BatchProcesses(home.folder), clock=clock)
+    cache = _cache(plan, supervisor, recorder, clock)
     look_every_s = min(_LOOK_EVERY_S, (settings.idle_shutdown or 3600) / _LOOKS_A_WINDOW)
     schedules = make_schedules(plan, ledger, recorder, writer, clock)
     activity = Activity(
@@ -182,6 +186,7 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
         clock=clock,
         cost_so_far=plan.billing.cost_so_far,
         facts=_facts(plan),
+        cache=cache,
     )
 
     async def settle_ledger() -> None:
@@ -204,6 +209,7 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
         own=own.answer,
         stored=StoredRoutes(files=files, batches=stored, runs=http_batches).answer,
         most_body=settings.max_body,
+        cache=cache,
     )
     pulse = Pulse(
         supervisor=supervisor,
@@ -223,6 +229,7 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
             door=door,
             schedules=schedules,
             ask_to_end=ask_to_end,
+            cache=cache,
         )
 
     return Daemon(
@@ -281,6 +288,21 @@ def _run_factory(
 def _new_id(prefix: str) -> str:
     """Return an id that is greater than all before it, as long as the clock is not set back."""
     return f"{prefix}{time.time_ns():016x}{secrets.token_hex(4)}"
+
+
+def _cache(plan: Plan, supervisor: Supervisor, recorder: Recorder, clock: Clock) -> AnswerCache | None:
+    if plan.store is None:
+        return None
+    cache = AnswerCache(
+        store=plan.store,
+        rules=plan.cache.rules,
+        revision=lambda: engine_revision(plan.engine, os.environ),
+        book=recorder,
+        model=served_name(plan.settings.engine_args) or plan.engine.model,
+        clock=clock,
+    )
+    supervisor.listen(cache.lifecycle_changed)
+    return cache
 
 
 def _policy(settings: Settings) -> IdlePolicy:

@@ -19,6 +19,7 @@ def read_facts(ledger: Ledger, period: Period, billing: Billing) -> Facts:
         sessions=[billing.apply(session) for session in ledger.sessions(since=since, until=until)],
         runs=ledger.runs_between(since, until),
         usage=ledger.usage_between(since, until),
+        cached=ledger.cached_between(since, until),
         batches=ledger.batches_between(since, until),
         gpu_use=ledger.gpu_use_between(since, until),
     )

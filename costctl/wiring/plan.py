@@ -16,17 +16,19 @@ from costctl.daemon.frontdoor.keys import ApiKeys
 from costctl.domain.durations import format_duration
 from costctl.errors import BadValueError, GpuError, MissingPieceError, RefusedError
 from costctl.wiring.billing import Billing, load_billing
+from costctl.wiring.caching import load_cache, make_store
 from costctl.wiring.prices import choose_price, this_machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from costctl.config.caching import CacheSettings
     from costctl.config.home import Home
     from costctl.config.settings import Settings
     from costctl.domain.gpus import GpuReading
     from costctl.domain.prices import Choice
-    from costctl.ports import Engine, Gpus, InstanceAction
+    from costctl.ports import AnswerStore, Engine, Gpus, InstanceAction
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +44,9 @@ class Plan:
     keys: ApiKeys
     price: Choice
     billing: Billing
+    cache: CacheSettings
+    store: AnswerStore | None
+    """Of cached answers; None if they are not cached."""
     remarks: tuple[str, ...]
 
     def lines(self) -> list[str]:
@@ -56,6 +61,9 @@ class Plan:
         ]
         if not self.keys and not settings.no_listen and not _is_loopback(settings.host):
             lines.append(f"WARNING: everybody who reaches {settings.host}:{settings.port} can use this GPU (--no-auth)")
+        if self.store is not None:
+            ttl = format_duration(self.cache.rules.ttl_s)
+            lines.append(f"answers are cached for {ttl} in {self.store.name}: see `costctl cache stats`")
         return [*lines, *self.remarks]
 
     def _ending(self) -> str:
@@ -82,6 +90,7 @@ def make_plan(settings: Settings, home: Home) -> Plan:
     gpus, remarks = find_gpus(settings, home)
     readings = gpus.read()
     gpus.release()
+    cache = load_cache()
     return Plan(
         settings=settings,
         home=home,
@@ -92,6 +101,8 @@ def make_plan(settings: Settings, home: Home) -> Plan:
         keys=keys,
         price=choose_price(settings, this_machine(settings, readings)),
         billing=replace(load_billing(), chosen=settings.billing_rule),
+        cache=cache,
+        store=make_store(cache, home) if cache.is_on else None,
         remarks=remarks,
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from costctl.domain.hosted import break_even
 from costctl.domain.windows import window_studies
 from costctl.errors import BadValueError
-from costctl.reports.studies import Studies, idle_gaps, model_uses, months_to_date, usual_start
+from costctl.reports.studies import Studies, cache_uses, idle_gaps, model_uses, months_to_date, usual_start
 from costctl.reports.tally import report_of
 from costctl.wiring import read_ledger
 from costctl.wiring.billing import load_billing
@@ -59,6 +59,7 @@ def load_report(period: Period, *, now: datetime, wish: Wish) -> Loaded:
         comparison = _comparison(report, wish, ledger=ledger, money=money, now=now)
     studies = Studies(
         windows=window_studies(idle_gaps(facts.sessions, period, money.hourly), start=usual_start(report)),
+        cached=cache_uses(report),
         hosted=_beside_hosted(report, rates, now),
         months=months_to_date(report, now=now, first_known=first.astimezone(period.zone).date() if first else None),
         comparison=comparison,

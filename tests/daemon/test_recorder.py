@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from costctl.domain.lifecycle import EngineState
 from costctl.domain.sessions import EndReason
+from costctl.domain.stored_answers import Tokens
 from costctl.ledger.store import Ledger
 
 
@@ -189,6 +190,22 @@ async def test_usage_is_kept_by_the_hour_in_which_it_happened(bench):
         (hour, 2, 30, 12),
         (hour + timedelta(hours=1), 1, 0, 0),
     ]
+
+
+async def test_what_the_cache_saved_is_kept_by_the_hour_in_which_it_happened(bench):
+    for _ in range(2):
+        bench.recorder.answer_found("m", Tokens(prompt=10, generation=4))
+        bench.recorder.answer_missed("m")
+        await bench.clock.advance(1800)
+    bench.recorder.answer_found("m", Tokens(generation=1))
+    bench.session()
+    hour = datetime(2026, 1, 15, 12, tzinfo=UTC)
+    cached = bench.ledger.cached_between(hour, hour + timedelta(hours=2))
+    assert [(one.hour_at, one.hits, one.misses, one.prompt_tokens, one.generation_tokens) for one in cached] == [
+        (hour, 2, 2, 20, 8),
+        (hour + timedelta(hours=1), 1, 0, 0, 1),
+    ]
+    assert bench.ledger.usage(bench.opening.session_id) == []
 
 
 async def test_gpu_minutes_are_means_and_peaks(bench):

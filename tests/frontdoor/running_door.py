@@ -135,7 +135,17 @@ class Door:
     """Everything around one front door."""
 
     def __init__(
-        self, plan, *, most_waiting=4096, most_body=2**22, keys=(), warm=True, limits=None, heads=None, shelf=None
+        self,
+        plan,
+        *,
+        most_waiting=4096,
+        most_body=2**22,
+        keys=(),
+        warm=True,
+        limits=None,
+        heads=None,
+        shelf=None,
+        cache=None,
     ):
         self.plan, self.warm, self.shelf = plan, warm, shelf
         self.runs = []
@@ -150,6 +160,7 @@ class Door:
             own=own.answer,
             stored=self._stored,
             most_body=most_body,
+            cache=cache,
             **(limits or {}),
         )
         self.listener = Listener(self.door.handle, **(heads or {}))

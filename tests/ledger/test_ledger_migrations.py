@@ -21,8 +21,8 @@ from costctl.ledger.store import Ledger
 
 NEXT = """
 from alembic import op
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 def upgrade():
     op.execute("ALTER TABLE instances ADD COLUMN note TEXT")
     {more}
@@ -48,7 +48,7 @@ def newer_scripts(tmp_path):
     folder = shutil.copytree(resources.folder("migrations"), tmp_path / "100% migrations")
 
     def write(more="pass"):
-        (folder / "versions" / "0005_next.py").write_text(NEXT.format(more=more))
+        (folder / "versions" / "0006_next.py").write_text(NEXT.format(more=more))
         return folder
 
     return write
@@ -108,9 +108,9 @@ def test_an_unknown_revision_counts_as_newer(path, url):
 
 def test_an_older_ledger_is_backed_up_and_migrated(path, url, ledger, newer_scripts):
     ledger.register_instance(Instance(machine="box"))
-    bring_up_to_date(Database(url), scripts=newer_scripts(), newest="0005")
+    bring_up_to_date(Database(url), scripts=newer_scripts(), newest="0006")
     assert "note" in ddl(path)["instances"]
-    (backup,) = path.parent.glob("ledger-0004-*.backup.db")
+    (backup,) = path.parent.glob("ledger-0005-*.backup.db")
     assert "note" not in ddl(backup)["instances"]
     with closing(sqlite3.connect(backup)) as connection:
         assert connection.execute("SELECT machine FROM instances").fetchall() == [("box",)]
@@ -120,7 +120,7 @@ def test_a_migration_that_fails_leaves_the_ledger_as_it_was(path, url, newer_scr
     before = ddl(path)
     scripts = newer_scripts(more='op.execute("INSERT INTO nowhere VALUES (1)")')
     with pytest.raises(LedgerError, match="no such table: nowhere"):
-        bring_up_to_date(Database(url), scripts=scripts, newest="0005")
+        bring_up_to_date(Database(url), scripts=scripts, newest="0006")
     assert ddl(path) == before
     with Ledger.open(url) as ledger:
         assert ledger.check() == []
@@ -130,7 +130,8 @@ def test_a_ledger_of_the_first_costctl_gets_what_came_later(path, url, ledger):
     ledger.register_instance(Instance(machine="box"))
     ledger.close()
     with closing(sqlite3.connect(path)) as connection, connection:
-        for table in ("prices", "batches", "benchmarks", "schedule_runs", "schedules", "schedule_jobs"):
+        tables = "prices batches benchmarks schedule_runs schedules schedule_jobs cached_hours"
+        for table in tables.split():
             connection.execute(f"DROP TABLE {table}")
     set_revision(path, "0001")
     before = ddl(path)
@@ -140,7 +141,7 @@ def test_a_ledger_of_the_first_costctl_gets_what_came_later(path, url, ledger):
         assert migrated.prices() == []
         assert migrated.register_instance(Instance(machine="box")) == 1
     after = ddl(path)
-    tables = {"prices", "batches", "benchmarks", "schedules", "schedule_runs", "schedule_jobs"}
+    tables = {"prices", "batches", "benchmarks", "schedules", "schedule_runs", "schedule_jobs", "cached_hours"}
     assert set(after) - set(before) == tables | {
         "ix_batches_session",
         "ix_schedule_runs_outcome",

@@ -279,7 +279,7 @@ def test_an_older_ledger_has_no_prices_yet(run, home):
     home.mkdir()
     Ledger.open(f"sqlite:///{home / 'ledger.db'}").close()
     with sqlite3.connect(home / "ledger.db") as connection:
-        for table in ("prices", "batches", "benchmarks"):
+        for table in ("prices", "batches", "benchmarks", "schedule_runs", "schedules", "schedule_jobs", "cached_hours"):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
     connection.close()

@@ -9,6 +9,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 
 from costctl.daemon.frontdoor import answers, forward
 from costctl.daemon.frontdoor.bodies import Body, BodyError, Memory, too_large
+from costctl.daemon.frontdoor.copies import replay
 from costctl.daemon.frontdoor.sockets import QUIET_AFTER_S, SocketBridge
 from costctl.daemon.supervisor import Refusal, Supervisor
 from costctl.domain.lifecycle import EngineState
@@ -17,6 +18,8 @@ from costctl.domain.routes import Kind, kind_of, known_path
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from costctl.daemon.frontdoor.caching import AnswerCache
+    from costctl.daemon.frontdoor.copies import Copy
     from costctl.daemon.frontdoor.keys import ApiKeys
     from costctl.domain.engines import LaunchPlan
 
@@ -45,6 +48,7 @@ class FrontDoor:
         own: Callable[[web.BaseRequest, forward.Upstream | None], Awaitable[web.StreamResponse]],
         stored: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         most_body: int,
+        cache: AnswerCache | None = None,
         body_patience_s: float = _BODY_PATIENCE_S,
         quiet_after_s: float = QUIET_AFTER_S,
     ) -> None:
@@ -54,6 +58,7 @@ class FrontDoor:
         self._own = own
         self._stored = stored
         self._most_body = most_body
+        self._cache = cache
         self._body_patience_s = body_patience_s
         self._memory = Memory()
         self._upstream: forward.Upstream | None = None
@@ -87,7 +92,9 @@ class FrontDoor:
                 return await self._stored(request)
 
     async def close(self) -> None:
-        """Let go of the engine's connections."""
+        """Let go of the engine's connections, and of the cache."""
+        if self._cache is not None:
+            await self._cache.close()
         if self._upstream is not None:
             await self._upstream.close()
             self._upstream = None
@@ -100,13 +107,34 @@ class FrontDoor:
             return problem
         body = Body(request, most=self._most_body, patience_s=self._body_patience_s, memory=self._memory)
         try:
-            return await self._admitted(request, await body.read_start(), body)
+            whole = await body.read_start()
+            if self._cache is None or whole is None:
+                return await self._admitted(request, whole, body)
+            return await self._cached(self._cache, request, whole, body)
         except BodyError as error:
             return _refused_body(error)
         finally:
             body.let_go()
 
-    async def _admitted(self, request: web.BaseRequest, whole: bytes | None, body: Body) -> web.StreamResponse:
+    async def _cached(
+        self, cache: AnswerCache, request: web.BaseRequest, whole: bytes, body: Body
+    ) -> web.StreamResponse:
+        """Answer from the cache, before anything is admitted; else from the engine, and keep that. Raises BodyError."""
+        question = cache.question(request, whole)
+        if question is None:
+            return await self._admitted(request, whole, body)
+        found = await cache.find(question)
+        if found is not None:
+            return await replay(request, found)
+        copy = cache.copy_for(question)
+        try:
+            return await self._admitted(request, whole, body, copy)
+        finally:
+            copy.close()
+
+    async def _admitted(
+        self, request: web.BaseRequest, whole: bytes | None, body: Body, copy: Copy | None = None
+    ) -> web.StreamResponse:
         """Wait for the engine and pass the request on: its `whole` body, or else the rest of it as it comes.
 
         Raises:
@@ -119,7 +147,7 @@ class FrontDoor:
         # One whose client leaves counts too, and be it at the last byte: the engine has worked for it.
         is_served = True
         try:
-            return await forward.forward(request, self._connected(plan), body if whole is None else whole)
+            return await forward.forward(request, self._connected(plan), body if whole is None else whole, copy)
         except forward.EngineLostError as error:
             is_served = False
             if body.failure is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 from aiohttp import hdrs, web
@@ -17,7 +17,7 @@ from yarl import URL
 from costctl.daemon.frontdoor.answers import broken_stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Mapping
+    from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 
     from aiohttp.client_proto import ResponseHandler
     from multidict import MultiMapping
@@ -43,6 +43,27 @@ _LONGEST_EVENT = 2**20
 
 class EngineLostError(Exception):
     """The engine broke off before it began to answer."""
+
+
+class Tee(Protocol):
+    """Takes in an answer while it passes."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What is added to the answer's headers."""
+        ...
+
+    def begin(self, status: int, content_type: str, encoding: str | None) -> None:
+        """Take in the head of the answer."""
+        ...
+
+    def add(self, chunk: bytes) -> None:
+        """Take in the next part of it."""
+        ...
+
+    def end(self) -> None:
+        """Learn that the answer was whole."""
+        ...
 
 
 class _UnixConnector(aiohttp.UnixConnector):
@@ -118,9 +139,9 @@ def _without(headers: MultiMapping[str], dropped: frozenset[str]) -> CIMultiDict
 
 
 async def forward(
-    request: web.BaseRequest, upstream: Upstream, body: bytes | AsyncIterable[bytes]
+    request: web.BaseRequest, upstream: Upstream, body: bytes | AsyncIterable[bytes], tee: Tee | None = None
 ) -> web.StreamResponse:
-    """Pass a request on and its answer back, and return the response that was sent.
+    """Pass a request on and its answer back, to `tee` too, and return the response that was sent.
 
     Raises:
         EngineLostError: the engine broke off before it answered; nothing was sent to the client.
@@ -130,12 +151,12 @@ async def forward(
         headers[hdrs.CONTENT_LENGTH] = str(request.content_length)  # else a body that ends early would look whole
     sent_at = time.monotonic()
     try:
-        return await _exchange(request, upstream, headers, body)
+        return await _exchange(request, upstream, headers, body, tee)
     except _KeepAliveRaceError as error:
         if not isinstance(body, bytes) or time.monotonic() - sent_at > _RETRY_WITHIN_S:
             raise EngineLostError(str(error)) from error
     try:
-        return await _exchange(request, upstream, headers, body)
+        return await _exchange(request, upstream, headers, body, tee)
     except _KeepAliveRaceError as error:
         raise EngineLostError(str(error)) from error
 
@@ -145,7 +166,11 @@ class _KeepAliveRaceError(Exception):
 
 
 async def _exchange(
-    request: web.BaseRequest, upstream: Upstream, headers: CIMultiDict[str], body: bytes | AsyncIterable[bytes]
+    request: web.BaseRequest,
+    upstream: Upstream,
+    headers: CIMultiDict[str],
+    body: bytes | AsyncIterable[bytes],
+    tee: Tee | None,
 ) -> web.StreamResponse:
     made_before = upstream.connector.made
     exchange = upstream.session.request(
@@ -160,7 +185,7 @@ async def _exchange(
     except (aiohttp.ClientError, OSError) as error:
         raise EngineLostError(str(error) or type(error).__name__) from error
     async with answer:
-        return await _answer(request, answer)
+        return await _answer(request, answer, tee)
 
 
 def _began_to_answer(error: aiohttp.ServerDisconnectedError) -> bool:
@@ -168,24 +193,30 @@ def _began_to_answer(error: aiohttp.ServerDisconnectedError) -> bool:
     return not isinstance(error.message, str)
 
 
-async def _answer(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+async def _answer(request: web.BaseRequest, answer: aiohttp.ClientResponse, tee: Tee | None) -> web.StreamResponse:
     headers = _without(answer.headers, _NOT_FOR_CLIENT)
+    if tee is not None:
+        headers.update(tee.headers)
+        tee.begin(answer.status, headers.get(hdrs.CONTENT_TYPE, ""), headers.get(hdrs.CONTENT_ENCODING))
     length = answer.headers.get(hdrs.CONTENT_LENGTH)
     if length is not None and int(length) <= _SMALL_ANSWER:
         try:
             content = await answer.read()
         except (aiohttp.ClientError, OSError) as error:
             raise EngineLostError(str(error)) from error
+        if tee is not None:
+            tee.add(content)
+            tee.end()
         headers.popall(hdrs.CONTENT_LENGTH)
         whole = web.Response(body=content, status=answer.status, reason=answer.reason, headers=headers)
         await whole.prepare(request)
         await whole.write_eof()
         return whole
-    return await _stream(request, answer, headers)
+    return await _stream(request, answer, headers, tee)
 
 
 async def _stream(
-    request: web.BaseRequest, answer: aiohttp.ClientResponse, headers: CIMultiDict[str]
+    request: web.BaseRequest, answer: aiohttp.ClientResponse, headers: CIMultiDict[str], tee: Tee | None
 ) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
     events = headers.get(hdrs.CONTENT_TYPE, "").startswith("text/event-stream")
@@ -195,7 +226,9 @@ async def _stream(
     with suppress(ConnectionResetError):  # the client has left: so does the engine's connection, by the caller
         await response.prepare(request)
         try:
-            await _pass_on(answer.content, response, by_event=told)
+            await _pass_on(answer.content, response.write if tee is None else _both(response, tee), by_event=told)
+            if tee is not None:
+                tee.end()
         except _BrokenOffError as error:
             await _break_off(request, response, told=told, why=str(error))
         await response.write_eof()
@@ -206,14 +239,22 @@ class _BrokenOffError(Exception):
     """The engine broke off in the middle of its answer."""
 
 
-async def _pass_on(content: aiohttp.StreamReader, response: web.StreamResponse, *, by_event: bool) -> None:
+def _both(response: web.StreamResponse, tee: Tee) -> Callable[[bytes], Awaitable[None]]:
+    async def write(chunk: bytes) -> None:
+        tee.add(chunk)
+        await response.write(chunk)
+
+    return write
+
+
+async def _pass_on(content: aiohttp.StreamReader, write: Callable[[bytes], Awaitable[None]], *, by_event: bool) -> None:
     held = b""
     while chunk := await _next_chunk(content):
         whole, held = whole_events(held, chunk) if by_event else (chunk, b"")
         if whole:
-            await response.write(whole)
+            await write(whole)
     if held:
-        await response.write(held)
+        await write(held)
 
 
 async def _next_chunk(content: aiohttp.StreamReader) -> bytes:

@@ -1,0 +1,93 @@
+"""`costctl cache`: what is in the cache of answers, and how to empty it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+_EPILOG = """\b
+Examples:
+  costctl cache stats
+  costctl cache clear
+
+\b
+The cache is off until costctl.toml has a table like this:
+  [cache]
+  models = ["*"]       # or routes = ["/v1/embeddings"]; else only what asks with x-costctl-cache: use
+  ttl = "1h"
+  max-size = "256MiB"
+  store = "disk"       # or "redis://HOST:PORT/0", or store-env = "NAME_OF_A_VARIABLE"
+"""
+
+
+@click.group(epilog=_EPILOG)
+def cache() -> None:
+    """Look at the cache of answers, or empty it."""
+
+
+@cache.command(epilog="\b\nExamples:\n  costctl cache stats\n  costctl cache stats --json | jq .hit_rate")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def stats(*, as_json: bool) -> None:
+    """Show what the cache holds, and how many requests it answered since the daemon started."""
+    found = _asked("GET")
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for name, value in _rows(found):
+        click.echo(f"{click.style(f'{name:<9}', bold=True)} {value}")
+
+
+@cache.command(epilog="\b\nExamples:\n  costctl cache clear")
+def clear() -> None:
+    """Drop all answers, and take them off the disk."""
+    click.echo(f"dropped {_asked('DELETE'):,} answers")
+
+
+def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    held = f"{found['entries']:,} answers"
+    if found["bytes_used"] is not None:
+        held += f", {found['bytes_used'] / 2**20:.1f} of {found['bytes_most'] / 2**20:.1f} MiB"
+    rows = [("store", found["store"]), ("holds", held)]
+    if "hits" in found:
+        rows.append(("answered", answered(found)))
+    if found.get("problem"):
+        rows.append(("warning", found["problem"]))
+    return rows
+
+
+def answered(found: dict[str, Any]) -> str:
+    """Return in words how many requests the cache answered."""
+    asked = found["hits"] + found["misses"]
+    if not asked:
+        return "nothing was asked yet"
+    tokens = f"{found['saved_tokens']:,} tokens saved"
+    return f"{found['hits']:,} of {asked:,} requests ({found['hit_rate']:.1%}), {tokens}"
+
+
+def _asked(method: str) -> Any:
+    """Ask the daemon, or the store itself if none runs or the daemon has no cache."""
+    from costctl.cli.client import ask
+    from costctl.errors import AnswerStoreError, DaemonNotRunningError
+
+    try:
+        answer = ask(method, "/cache")
+    except DaemonNotRunningError:
+        return _of_store(method)
+    if "error" in answer:
+        raise AnswerStoreError(answer["error"])
+    return answer["answer"] if answer["is_on"] else _of_store(method)
+
+
+def _of_store(method: str) -> Any:
+    from contextlib import closing
+    from dataclasses import asdict
+
+    from costctl.cli.client import home
+    from costctl.wiring.caching import load_cache, make_store
+
+    with closing(make_store(load_cache(), home())) as store:
+        if method == "DELETE":
+            return store.clear()
+        return {"store": store.name, **asdict(store.content())}
