@@ -77,7 +77,7 @@ def print_report(loaded: Loaded, words: Wording, file: TextIO | None = None, onl
 
 
 def message_of(loaded: Loaded, words: Wording) -> Message:
-    """Return the report as a message: its headline to read at once, the page and the spreadsheet beside it."""
+    """Return the report as a message: its headline to read at once, and the page beside it."""
     document = document_of(loaded, Form.MARKDOWN, words)
     from costctl.domain.messages import Attachment, BodyFormat, Message
     from costctl.reports.markdown import render_markdown
