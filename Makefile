@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'costctl needs Python 3.11 or newer: make PYTHON=python3.12 ...' >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo 'Installing pinned versions into $(VENV) (once) ...'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement requirements-dev.txt --editable '.[demo,hosted,notify,redis,report]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement requirements-dev.txt --editable '.[demo,hosted,notify,postgresql,redis,report]'
 	@touch $(STAMP)
 
 demo: $(STAMP)  ## Run the main job from start to report.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import inspect, text
+from sqlalchemy import func, inspect, select, text
 
 from costctl import resources
 from costctl.errors import LedgerError, LedgerMissingError, LedgerOlderError, LedgerTooNewError
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from costctl.ledger.database import Database
+
+_MIGRATION_LOCK = int.from_bytes(b"costctl")
+"""Which advisory lock of PostgreSQL stands for the ledger's migrations."""
 
 
 def bring_up_to_date(database: Database, *, scripts: Path | None = None, newest: str = REVISION) -> None:
@@ -41,6 +44,7 @@ def bring_up_to_date(database: Database, *, scripts: Path | None = None, newest:
     if found is not None and database.path is not None:
         database.back_up(backup_path(database.path, revision=found, at=datetime.now(UTC)))
     with database.writing() as connection:
+        _wait_for_turn(connection)
         _upgrade(connection, scripts or resources.folder("migrations"))
 
 
@@ -88,6 +92,12 @@ def _refuse_newer(database: Database, found: str | None, newest: str) -> None:
     if found is not None and not (found.isdigit() and found <= newest):
         message = f"the ledger {database.name} was written by a newer costctl (revision {found}): upgrade costctl"
         raise LedgerTooNewError(message)
+
+
+def _wait_for_turn(connection: Connection) -> None:
+    """Let another costctl finish that migrates this ledger at the same moment; writers of SQLite wait anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
 
 
 def _none_yet(name: str) -> str:

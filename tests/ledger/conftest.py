@@ -2,6 +2,8 @@ import shutil
 from datetime import UTC, datetime
 
 import pytest
+from fakes.postgresql import PostgreSQL, needs_postgresql
+from sqlalchemy import make_url
 
 from costctl.domain.money import parse_price
 from costctl.domain.sessions import Instance
@@ -22,8 +24,35 @@ def path(tmp_path, empty_ledger):
 
 
 @pytest.fixture
-def url(path):
+def file_url(path):
     return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    started = PostgreSQL()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def empty_database(postgresql):
+    """A migrated ledger in PostgreSQL to copy."""
+    made = postgresql.make()
+    Ledger.open(made).close()
+    return made
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=needs_postgresql)])
+def url(request):
+    """The URL of an empty ledger, in each kind of database."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("file_url")
+        return
+    server, template = request.getfixturevalue("postgresql"), request.getfixturevalue("empty_database")
+    made = server.make(template=make_url(template).database)
+    yield made
+    server.remove(made)
 
 
 @pytest.fixture

@@ -28,6 +28,12 @@ for second in range(1, 1_000_000):
 """
 
 
+@pytest.fixture
+def ledger(file_url):
+    with Ledger.open(file_url) as opened:
+        yield opened
+
+
 @contextmanager
 def as_somebody():
     """Act as an ordinary user, for whom permissions count."""
@@ -75,8 +81,11 @@ def test_a_full_disk_is_not_for_ever(ledger):
     ledger.register_instance(Instance(machine="another"))
 
 
-def test_a_lock_is_waited_for_and_then_explained(path, url):
-    with Ledger(Database(url, busy_s=0.01)) as ledger, closing(sqlite3.connect(path, isolation_level=None)) as other:
+def test_a_lock_is_waited_for_and_then_explained(path, file_url):
+    with (
+        Ledger(Database(file_url, busy_s=0.01)) as ledger,
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+    ):
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(
             LedgerUnavailableError, match=r"is locked by another program: find it with `fuser .*ledger\.db"
@@ -128,8 +137,8 @@ def test_a_ledger_in_a_read_only_folder_cannot_be_written(read_only):
         Ledger.open(f"sqlite:///{read_only}").register_instance(Instance(machine="box"))
 
 
-def test_a_reader_cannot_write(url):
-    with Ledger.read(url) as ledger, pytest.raises(LedgerUnavailableError, match="cannot be written"):
+def test_a_reader_cannot_write(file_url):
+    with Ledger.read(file_url) as ledger, pytest.raises(LedgerUnavailableError, match="cannot be written"):
         ledger.register_instance(Instance(machine="box"))
 
 
@@ -141,7 +150,7 @@ def test_a_ledger_that_is_taken_away_is_missed(path, ledger, lose):
         ledger.register_instance(Instance(machine="other"))
 
 
-def test_what_was_committed_is_read_after_a_kill(path, url, ledger, tmp_path):
+def test_what_was_committed_is_read_after_a_kill(path, file_url, ledger, tmp_path):
     """A killed daemon leaves the write-ahead log; its copy stands for the disk after a power cut."""
     ledger.register_instance(Instance(machine="box"))
     after = tmp_path / "after.db"
@@ -153,12 +162,14 @@ def test_what_was_committed_is_read_after_a_kill(path, url, ledger, tmp_path):
         assert again.register_instance(Instance(machine="box")) == 1
 
 
-def test_a_heartbeat_that_was_committed_survives_a_kill(url, ledger):
+def test_a_heartbeat_that_was_committed_survives_a_kill(file_url, ledger):
     instance_id = ledger.register_instance(Instance(machine="box"))
     session_id = ledger.open_session(
         instance_id=instance_id, key="boot", started_at=START, at=START, price=None, phase=Phase.OFF
     )
-    daemon = subprocess.Popen([sys.executable, "-c", BEAT, url, str(session_id)], stdout=subprocess.PIPE, text=True)
+    daemon = subprocess.Popen(
+        [sys.executable, "-c", BEAT, file_url, str(session_id)], stdout=subprocess.PIPE, text=True
+    )
     beats = [daemon.stdout.readline() for _ in range(20)]
     daemon.kill()
     beats += daemon.communicate()[0].splitlines(keepends=True)

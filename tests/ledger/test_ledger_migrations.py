@@ -43,6 +43,12 @@ def set_revision(path, revision):
 
 
 @pytest.fixture
+def ledger(file_url):
+    with Ledger.open(file_url) as opened:
+        yield opened
+
+
+@pytest.fixture
 def newer_scripts(tmp_path):
     """Migrations as a later costctl would have them."""
     folder = shutil.copytree(resources.folder("migrations"), tmp_path / "100% migrations")
@@ -93,22 +99,22 @@ def test_a_ledger_is_safe_against_power_cuts_and_readable_while_written(ledger):
     assert modes == ["wal", 2, 1, 5000]
 
 
-def test_a_newer_ledger_is_refused_and_left_as_it_is(path, url):
+def test_a_newer_ledger_is_refused_and_left_as_it_is(path, file_url):
     set_revision(path, "0999")
     for use in (Ledger.open, Ledger.read):
         with pytest.raises(LedgerTooNewError, match=r"newer costctl \(revision 0999\): upgrade costctl"):
-            use(url)
+            use(file_url)
 
 
-def test_an_unknown_revision_counts_as_newer(path, url):
+def test_an_unknown_revision_counts_as_newer(path, file_url):
     set_revision(path, "abc123")
     with pytest.raises(LedgerTooNewError, match="abc123"):
-        Ledger.open(url)
+        Ledger.open(file_url)
 
 
-def test_an_older_ledger_is_backed_up_and_migrated(path, url, ledger, newer_scripts):
+def test_an_older_ledger_is_backed_up_and_migrated(path, file_url, ledger, newer_scripts):
     ledger.register_instance(Instance(machine="box"))
-    bring_up_to_date(Database(url), scripts=newer_scripts(), newest="0006")
+    bring_up_to_date(Database(file_url), scripts=newer_scripts(), newest="0006")
     assert "note" in ddl(path)["instances"]
     (backup,) = path.parent.glob("ledger-0005-*.backup.db")
     assert "note" not in ddl(backup)["instances"]
@@ -116,17 +122,17 @@ def test_an_older_ledger_is_backed_up_and_migrated(path, url, ledger, newer_scri
         assert connection.execute("SELECT machine FROM instances").fetchall() == [("box",)]
 
 
-def test_a_migration_that_fails_leaves_the_ledger_as_it_was(path, url, newer_scripts):
+def test_a_migration_that_fails_leaves_the_ledger_as_it_was(path, file_url, newer_scripts):
     before = ddl(path)
     scripts = newer_scripts(more='op.execute("INSERT INTO nowhere VALUES (1)")')
     with pytest.raises(LedgerError, match="no such table: nowhere"):
-        bring_up_to_date(Database(url), scripts=scripts, newest="0006")
+        bring_up_to_date(Database(file_url), scripts=scripts, newest="0006")
     assert ddl(path) == before
-    with Ledger.open(url) as ledger:
+    with Ledger.open(file_url) as ledger:
         assert ledger.check() == []
 
 
-def test_a_ledger_of_the_first_costctl_gets_what_came_later(path, url, ledger):
+def test_a_ledger_of_the_first_costctl_gets_what_came_later(path, file_url, ledger):
     ledger.register_instance(Instance(machine="box"))
     ledger.close()
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -136,8 +142,8 @@ def test_a_ledger_of_the_first_costctl_gets_what_came_later(path, url, ledger):
     set_revision(path, "0001")
     before = ddl(path)
     with pytest.raises(LedgerOlderError):
-        Ledger.read(url)
-    with Ledger.open(url) as migrated:
+        Ledger.read(file_url)
+    with Ledger.open(file_url) as migrated:
         assert migrated.prices() == []
         assert migrated.register_instance(Instance(machine="box")) == 1
     after = ddl(path)
@@ -150,7 +156,7 @@ def test_a_ledger_of_the_first_costctl_gets_what_came_later(path, url, ledger):
     assert {name: after[name] for name in before} == before
 
 
-def test_reading_neither_makes_nor_migrates(tmp_path, path, url):
+def test_reading_neither_makes_nor_migrates(tmp_path, path, file_url):
     missing = tmp_path / "none.db"
     with pytest.raises(LedgerError, match=r"no ledger at .*none\.db yet: it is made by the first `costctl serve`"):
         Ledger.read(f"sqlite:///{missing}")
@@ -160,7 +166,7 @@ def test_reading_neither_makes_nor_migrates(tmp_path, path, url):
         Ledger.read(f"sqlite:///{missing}")
     set_revision(path, "0000")
     with pytest.raises(LedgerError, match=r"older costctl's \(revision 0000\): run `costctl serve` once"):
-        Ledger.read(url)
+        Ledger.read(file_url)
 
 
 def test_a_database_of_something_else_is_refused(tmp_path):

@@ -65,9 +65,9 @@ def writer(ledger, pauses):
 
 
 @pytest.fixture
-def ledger(url):
+def ledger(file_url):
     """A ledger that does not wait for locks: the writer's own pauses are what is tested."""
-    with Ledger(Database(url, busy_s=0)) as opened:
+    with Ledger(Database(file_url, busy_s=0)) as opened:
         yield opened
 
 
@@ -88,12 +88,12 @@ def test_verbs_run_in_their_order(ledger, writer):
     assert (writer.pending, writer.problem, writer.dropped) == (0, None, 0)
 
 
-def test_what_waits_is_written_in_one_transaction(ledger, writer, url):
+def test_what_waits_is_written_in_one_transaction(ledger, writer, file_url):
     gate = Gate()
     writer.submit(gate)
     assert gate.reached.wait(SOON_S)
     seen = []
-    with Ledger.read(url) as beside:
+    with Ledger.read(file_url) as beside:
         for name in ("a", "b"):
             writer.submit(machine(name))
             writer.submit(lambda _: seen.append(machines(beside)))

@@ -208,8 +208,8 @@ def test_sessions_of_a_range_are_those_that_overlap_it(ledger, instance_id):
     assert [session.id for session in ledger.sessions(last=2)] == [3, 4]
 
 
-def test_a_month_is_found_through_the_index_and_never_by_a_scan(ledger, session_id):
-    with ledger._look() as connection:
+def test_a_month_is_found_through_the_index_and_never_by_a_scan(file_url):
+    with Ledger.open(file_url) as ledger, ledger._look() as connection:
         plan = connection.exec_driver_sql(
             "EXPLAIN QUERY PLAN SELECT * FROM sessions JOIN instances ON instances.id = sessions.instance_id"
             " WHERE heartbeat_at > 5 AND started_at < 9 ORDER BY heartbeat_at DESC, sessions.id DESC"
