@@ -267,15 +267,34 @@ async def test_a_store_that_fails_costs_nothing_but_hits_and_is_said_once(door, 
     assert len(engine.requests) == 5
     assert cached.store.calls == 1, "it is left alone for a while"
     assert [record.message for record in caplog.records] == [
-        "the answer cache is of no use now, requests go to the engine: the disk is full"
+        "trouble with the answer cache, requests go to the engine: the disk is full"
     ]
-    assert cached.cache.problem == "the disk is full"
+    assert cached.cache.problem == "requests go to the engine: the disk is full"
     cached.store.trouble = None
     cached.clock.pass_by(11)
     await ask(door)
     await cached.has(1)
     assert of_cache(await ask(door)) == "hit"
     assert cached.cache.problem is None
+
+
+async def test_a_store_that_is_full_still_answers_and_is_said_once(door, engine, cached, caplog):
+    caplog.set_level(logging.WARNING)
+    await ask(door)
+    await cached.has(1)
+    cached.store.full = "the disk is full"
+    for number in range(4):
+        assert of_cache(await ask(door, json.dumps(ASKED | {"seed": number}).encode())) == "miss"
+        assert of_cache(await ask(door)) == "hit"
+        cached.clock.pass_by(11)
+    assert [record.message for record in caplog.records] == [
+        "trouble with the answer cache, new answers are not kept: the disk is full"
+    ]
+    assert cached.cache.problem == "new answers are not kept: the disk is full"
+    cached.store.full = None
+    await ask(door, json.dumps(ASKED | {"seed": 4}).encode())
+    await cached.has(2)
+    await until(lambda: cached.cache.problem is None, "the trouble to be over")
 
 
 async def test_a_store_that_hangs_holds_up_nobody_for_long(door, engine, cached):

@@ -106,7 +106,7 @@ class AnswerCache:
 
     @property
     def problem(self) -> str | None:
-        """Why it is of no use now; None if it is."""
+        """What is wrong with it now, and what follows from that."""
         return self._store.problem
 
     def status(self) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class AnswerCache:
 
     def _keep(self, question: Question, content_type: str, chunks: Sequence[bytes]) -> None:
         """Keep an answer if it is complete, and of the engine that was asked; nobody waits for it."""
-        if self._store.rests or question.revision != self._revision:
+        if not self._store.may_keep or question.revision != self._revision:
             return
         size = sum(map(len, chunks))
         self._copies.take(size)
@@ -156,8 +156,8 @@ class AnswerCache:
                 store.put(question.key, answer.to_bytes(), self._rules.ttl_s)
             return answer is not None
 
-        def count(was_stored: bool | None) -> None:  # noqa: FBT001 - the result of `put`
+        def count(was_kept: bool) -> None:  # noqa: FBT001 - the result of `put`
             self._copies.give_back(size)
-            self._counts.stored += bool(was_stored)
+            self._counts.stored += was_kept
 
         self._store.behind(put, count)
