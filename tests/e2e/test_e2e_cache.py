@@ -77,7 +77,7 @@ def test_answers_outlive_the_daemon_until_they_are_cleared(box):
     assert box.json("cache", "stats")["entries"] == 1
     daemon = box.serve()
     assert ask(box, path="/v1/embeddings", input="hi")[0] == "hit"
-    assert box.ok("cache", "clear") == "dropped 1 answers\n"
+    assert box.ok("cache", "clear") == "dropped 1 answer\n"
     assert ask(box, path="/v1/embeddings", input="hi")[0] == "miss"
     daemon.stop()
     assert box.serve(engine=("--max-model-len", "512")), "another command line is another engine"

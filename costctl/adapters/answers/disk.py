@@ -67,20 +67,24 @@ class DiskStore:
             connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", (key, self._now() + ttl_s, entry))
 
     def content(self) -> StoreContent:
-        """Count what is there. Raises AnswerStoreError."""
-        with self._connection() as connection:
-            query = "SELECT count(*) FROM answers WHERE expires_at > ?"
-            (entries,) = connection.execute(query, (self._now(),)).fetchone()
-            return StoreContent(
-                entries=entries, bytes_used=_used(connection) if entries else 0, bytes_most=self._most_bytes
-            )
+        """Count what is there; nothing is made for that. Raises AnswerStoreError."""
+        entries = used = 0
+        if self._path.exists():
+            with self._connection() as connection:
+                query = "SELECT count(*) FROM answers WHERE expires_at > ?"
+                (entries,) = connection.execute(query, (self._now(),)).fetchone()
+                used = _used(connection) if entries else 0
+        return StoreContent(entries=entries, bytes_used=used, bytes_most=self._most_bytes)
 
     def clear(self) -> int:
-        """Drop everything, from the disk too. Raises AnswerStoreError."""
-        with self._connection() as connection:
-            dropped = connection.execute("DELETE FROM answers").rowcount
-            connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Drop everything with its file: at once, on a full disk too, and whatever is in it. Raises AnswerStoreError."""
+        try:
+            dropped = self.content().entries
+        except AnswerStoreError:
+            dropped = 0
+        with self._alone():
+            self._let_go()
+            self._remove()
         return dropped
 
     def close(self) -> None:
@@ -99,7 +103,7 @@ class DiskStore:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self._alone():
             try:
                 self._opened = self._opened or self._open()
                 yield self._opened
@@ -108,6 +112,13 @@ class DiskStore:
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF in _SPOILT:
                     self._remove()
                 raise AnswerStoreError(f"{self.name}: {error}") from error
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Use the file in one thread at a time."""
+        with self._lock:
+            try:
+                yield
             except OSError as error:
                 raise AnswerStoreError(f"{self.name}: {error.strerror}") from error
 
@@ -134,8 +145,7 @@ class DiskStore:
 
     def _remove(self) -> None:
         for ending in ("", "-wal", "-shm"):
-            with suppress(OSError):
-                self._path.with_name(self._path.name + ending).unlink()
+            self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
 
 
 def _used(connection: sqlite3.Connection) -> int:

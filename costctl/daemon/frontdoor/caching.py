@@ -125,7 +125,7 @@ class AnswerCache:
     async def content(self) -> dict[str, Any]:
         """Return the same with what the store holds. Raises AnswerStoreError."""
         held = await self._store.insist(lambda store: store.content())
-        return self.status() | {"entries": held.entries, "bytes_used": held.bytes_used, "bytes_most": held.bytes_most}
+        return {"is_on": True} | self.status() | {"entries": held.entries, "bytes_used": held.bytes_used, "bytes_most": held.bytes_most}
 
     async def clear(self) -> int:
         """Drop all answers and return how many. Raises AnswerStoreError."""
