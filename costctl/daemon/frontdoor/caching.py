@@ -77,7 +77,7 @@ class AnswerCache:
 
     def question(self, request: web.BaseRequest, body: bytes) -> Question | None:
         """Return what a request asks, None if the cache has no part in it."""
-        wish = Wish.read(request.headers.get(CACHE_HEADER))
+        wish = Wish.read(request.headers.get(CACHE_HEADER), request.headers.get("Cache-Control"))
         return read_question(request.raw_path, body, rules=self._rules, wish=wish, revision=self._revision)
 
     async def find(self, question: Question) -> StoredAnswer | None:
