@@ -124,7 +124,9 @@ def test_what_an_answer_speaks_of_is_not_what_became_of_it(text):
 def test_tool_calls_choices_and_logprobs_are_kept_as_they_came():
     call = {"index": 0, "function": {"name": "error", "arguments": '{"error": "abort", "finish_reason": "abort"}'}}
     streamed = (
-        event(choices=[{"index": 0, "delta": {"tool_calls": [call]}, "logprobs": {"content": [{"token": '"error":'}]}}]),
+        event(
+            choices=[{"index": 0, "delta": {"tool_calls": [call]}, "logprobs": {"content": [{"token": '"error":'}]}}]
+        ),
         event(choices=[{"index": 1, "delta": {}, "finish_reason": "length"}]),
         event(choices=[{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]),
         event(choices=[], usage={"prompt_tokens": 9, "completion_tokens": 6}),

@@ -77,7 +77,7 @@ class DiskStore:
         return StoreContent(entries=entries, bytes_used=used, bytes_most=self._most_bytes)
 
     def clear(self) -> int:
-        """Drop everything with its file: at once, on a full disk too, and whatever is in it. Raises AnswerStoreError."""
+        """Drop everything with its file: at once, on a full disk, and if it is spoilt. Raises AnswerStoreError."""
         try:
             dropped = self.content().entries
         except AnswerStoreError:

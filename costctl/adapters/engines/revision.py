@@ -32,7 +32,7 @@ _PART = re.compile(r"[^\s\"'=,]+")
 
 
 def engine_revision(engine: Engine, environ: Mapping[str, str]) -> str:
-    """Return a name for the engine with its command line, its software, its settings, and its model as it lies here now.
+    """Return a name for the engine with its command line, software and settings, and its model as it lies here now.
 
     The model's own files, and all that are named on the command line, are told by their sizes and times; a model, or an
     adapter, of the Hugging Face cache by its commit.

@@ -5,7 +5,7 @@ Equal requests that are in flight at the same time are not merged: each asks the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -125,11 +125,13 @@ class AnswerCache:
     async def content(self) -> dict[str, Any]:
         """Return the same with what the store holds. Raises AnswerStoreError."""
         held = await self._store.insist(lambda store: store.content())
-        return {"is_on": True} | self.status() | {"entries": held.entries, "bytes_used": held.bytes_used, "bytes_most": held.bytes_most}
+        return {"is_on": True} | self.status() | asdict(held)
 
     async def clear(self) -> int:
-        """Drop all answers and return how many. Raises AnswerStoreError."""
-        return await self._store.insist(lambda store: store.clear())
+        """Drop all answers and return how many, and use the store again. Raises AnswerStoreError."""
+        dropped = await self._store.insist(lambda store: store.clear())
+        self._store.try_again()
+        return dropped
 
     # --- in the store's threads ----------------------------------------------------------------------------------
 

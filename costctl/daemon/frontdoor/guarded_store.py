@@ -52,6 +52,10 @@ class _Way:
             logger.info("the trouble with the answer cache is over: %s", self.problem)
         self.problem = None
 
+    def open(self) -> None:
+        """Go it again at once."""
+        self._rests_until = float("-inf")
+
     def close(self) -> None:
         """Never go it again."""
         self._rests_until = float("inf")
@@ -102,6 +106,11 @@ class GuardedStore:
     def insist(self, call: Callable[[AnswerStore], Result]) -> asyncio.Future[Result]:
         """Return what `call` finds, however long that takes. Raises AnswerStoreError."""
         return asyncio.get_running_loop().run_in_executor(self._threads, call, self._store)
+
+    def try_again(self) -> None:
+        """Leave it alone no longer: somebody has mended it."""
+        self._asking.open()
+        self._keeping.open()
 
     def behind(self, keep: Callable[[AnswerStore], bool], then: Callable[[bool], None]) -> None:
         """Keep something, for which nobody waits; then tell whether it was kept."""
