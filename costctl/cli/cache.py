@@ -15,22 +15,33 @@ Examples:
 \b
 The cache is off until costctl.toml has a table like this:
   [cache]
-  models = ["*"]       # or routes = ["/v1/embeddings"]; else only what asks with x-costctl-cache: use
-  ttl = "1h"
+  models = ["*"]                  # or routes = ["/v1/embeddings"]; without both
+  ttl = "1h"                      # only what says x-costctl-cache: use
   max-size = "256MiB"
-  store = "disk"       # or "redis://HOST:PORT/0", or store-env = "NAME_OF_A_VARIABLE"
+  store = "disk"                  # or "redis://HOST:PORT/0", or store-env = "NAME"
+  temperature-above-zero = false
+
+What is asked with temperature 0 or a seed is cached, and embeddings, scores and the like. Without a temperature the
+model's own default counts, so that is not. A stream is another answer than a plain one. Equal requests at the same time
+are not merged. All API keys share the cache; "cache_salt" in a request keeps answers apart.
+
+An answer's header x-costctl-cache says hit or miss, and is not there where the cache has no part. A request may say
+x-costctl-cache: use, refresh (do not look, but keep) or bypass, or cache-control: no-cache or no-store.
 """
 
 
 @click.group(epilog=_EPILOG)
 def cache() -> None:
-    """Look at the cache of answers, or empty it."""
+    """Look at the cache of answers, or empty it.
+
+    A hit neither wakes the engine nor counts as activity. A store that fails or is slow costs only hits.
+    """
 
 
 @cache.command(epilog="\b\nExamples:\n  costctl cache stats\n  costctl cache stats --json | jq .hit_rate")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def stats(*, as_json: bool) -> None:
-    """Show what the cache holds, and how many requests it answered since the daemon started."""
+    """Show what it holds, and what it answered since the daemon started."""
     found = _asked("GET")
     if as_json:
         click.echo(json.dumps(found, indent=2))

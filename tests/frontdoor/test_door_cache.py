@@ -253,6 +253,37 @@ async def test_with_another_engine_old_answers_are_not_given(door, engine, cache
     await cached.has(2)
 
 
+async def test_what_changes_on_the_disk_while_the_engine_is_off_counts_before_it_starts(door, engine, cached):
+    await ask(door)
+    await cached.has(1)
+    cached.revision = "two"
+    cached.clock.pass_by(60)
+    assert of_cache(await ask(door)) == "hit", "the engine that is up is still the first"
+    door.supervisor.stop("test")
+    await soon(door.supervisor.settled())
+    assert of_cache(await ask(door)) == "miss"
+    assert len(door.runs) == 2
+
+
+async def test_all_keys_share_the_cache_but_for_what_a_salt_keeps_apart(open_door, engine, cached):
+    door = await open_door(cache=cached.cache, keys=("k", "l"))
+    engine.script = answering
+    await ask(door, headers=("Authorization: Bearer k",))
+    await cached.has(1)
+    assert of_cache(await ask(door, headers=("Authorization: Bearer l",))) == "hit"
+    salted = json.dumps(ASKED | {"cache_salt": "l"}).encode()
+    assert of_cache(await ask(door, salted, headers=("Authorization: Bearer l",))) == "miss"
+
+
+async def test_http_says_it_too(door, engine, cached):
+    await ask(door)
+    await cached.has(1)
+    assert of_cache(await ask(door, headers=("Cache-Control: no-cache",))) == "miss"
+    assert of_cache(await ask(door, headers=("Cache-Control: no-store",))) is None
+    assert of_cache(await ask(door)) == "hit"
+    assert len(engine.requests) == 3
+
+
 async def test_keys_are_asked_for_before_the_cache(open_door, engine, cached):
     door = await open_door(cache=cached.cache, keys=("k",))
     assert (await ask(door)).status == 401

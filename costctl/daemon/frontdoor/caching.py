@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from costctl.domain.stored_answers import Tokens
     from costctl.ports import AnswerStore, Clock
 
+_REVISION_GOOD_S = 10.0
+"""How long the name of an engine that is not up is good: another may lie on the disk meanwhile."""
+
 
 class CacheBook(Protocol):
     """Where it is counted what the cache was good for."""
@@ -63,7 +66,8 @@ class AnswerCache:
         self._store = GuardedStore(store, clock=clock, patience_s=patience_s)
         self._rules = rules
         self._read_revision = revision
-        self._revision = revision()
+        self._revision, self._read_at = revision(), clock.monotonic()
+        self._engine_is_up = False
         self._book = book
         self._model = model
         self._clock = clock
@@ -72,13 +76,19 @@ class AnswerCache:
 
     def lifecycle_changed(self, before: Lifecycle, after: Lifecycle) -> None:
         """Name the engine anew when one has become ready: it may have fetched other weights (a listener)."""
-        if after.state is EngineState.READY and before.state is not EngineState.READY:
-            self._revision = self._read_revision()
+        self._engine_is_up = after.state is EngineState.READY
+        if self._engine_is_up and before.state is not EngineState.READY:
+            self._name_engine()
 
     def question(self, request: web.BaseRequest, body: bytes) -> Question | None:
         """Return what a request asks, None if the cache has no part in it."""
+        if not self._engine_is_up and self._clock.monotonic() - self._read_at >= _REVISION_GOOD_S:
+            self._name_engine()
         wish = Wish.read(request.headers.get(CACHE_HEADER), request.headers.get("Cache-Control"))
         return read_question(request.raw_path, body, rules=self._rules, wish=wish, revision=self._revision)
+
+    def _name_engine(self) -> None:
+        self._revision, self._read_at = self._read_revision(), self._clock.monotonic()
 
     async def find(self, question: Question) -> StoredAnswer | None:
         """Return the answer to a question, None if there is none that may be given."""

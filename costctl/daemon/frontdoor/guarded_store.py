@@ -49,7 +49,7 @@ class _Way:
     def worked(self) -> None:
         """Take back what was said of trouble."""
         if self.problem is not None:
-            logger.info("the trouble with the answer cache is over: %s", self.problem)
+            logger.info("the trouble with the answer cache is over")
         self.problem = None
 
     def open(self) -> None:
