@@ -70,6 +70,14 @@ def test_the_settings_in_the_environment_count(environ, name):
     assert engine_revision(sim(), environ | {name: "1"}) != engine_revision(sim(), environ)
 
 
+def test_a_file_that_the_environment_names_counts(environ, tmp_path):
+    environ["LLAMA_ARG_MODEL"] = str(tmp_path / "model.gguf")
+    (tmp_path / "model.gguf").write_bytes(b"one")
+    before = engine_revision(sim(), environ)
+    (tmp_path / "model.gguf").write_bytes(b"other")
+    assert engine_revision(sim(), environ) != before
+
+
 @pytest.mark.parametrize("name", ["VLLM_API_KEY", "HF_TOKEN", "VLLM_LOGGING_LEVEL", "VLLM_CACHE_ROOT", "PWD"])
 def test_neither_secrets_nor_places_do(environ, name):
     assert engine_revision(sim(), environ | {name: "1"}) == engine_revision(sim(), environ)

@@ -31,7 +31,7 @@ _SPOILT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class DiskStore:
-    """Keeps entries in `folder`, which it makes (0700), in `most_bytes` (port AnswerStore).
+    """Keeps entries in `folder`, which it makes (0700), in `most_bytes` (port AnswerStore); for one process at a time.
 
     Where there is no room those go first that expire first. It is not worth an fsync: after a power cut the last
     entries are missing. A file that is spoilt is made anew.

@@ -1,7 +1,7 @@
 """What shapes an engine's answers, as one name: other software, settings or weights make another.
 
-Where two machines run the same they get the same name, so that they can share a cache. Secrets have no part in it, not
-even hashed: they change no answer, and a new one would lose all that is kept.
+Where two machines run the same they get the same name, so that they can share a cache. Secrets in the environment have
+no part in it, not even hashed: they change no answer, and a new one would lose all that is kept.
 """
 
 from __future__ import annotations
@@ -39,15 +39,17 @@ def engine_revision(engine: Engine, environ: Mapping[str, str]) -> str:
     """
     described: Any = engine  # every kind is a dataclass
     facts = {item.name: getattr(described, item.name) for item in fields(described) if item.name not in _NO_PART}
+    settings = {name: environ[name] for name in sorted(environ) if _shapes(name)}
     words = [word for value in facts.values() for word in (value if isinstance(value, tuple) else (value,))]
+    named = [list(_identities(word, environ)) for word in (*words, *settings.values()) if isinstance(word, str)]
     program = getattr(engine, "program", ()) or getattr(engine, "command", ())
-    known = [
-        facts,
-        [list(_identities(word, environ)) for word in words if isinstance(word, str)],
-        _software(program[0], program[1:], environ) if program else None,
-        _settings(environ),
-    ]
+    known = [facts, settings, named, _software(program[0], program[1:], environ) if program else None]
     return hashlib.sha256(json.dumps(known, default=str).encode()).hexdigest()[:16]
+
+
+def _shapes(name: str) -> bool:
+    """Return whether a variable of the environment may change answers."""
+    return bool(_SETTING.fullmatch(name)) and not _NO_SETTING.fullmatch(name)
 
 
 def _software(program: str, more: tuple[str, ...], environ: Mapping[str, str]) -> list[Any]:
@@ -58,11 +60,6 @@ def _software(program: str, more: tuple[str, ...], environ: Mapping[str, str]) -
     if any(name.startswith("vllm") for name in packages):
         return [sorted(packages), more]
     return [sorted(packages), more, program, *_identities(str(found), environ)]
-
-
-def _settings(environ: Mapping[str, str]) -> dict[str, str]:
-    names = (name for name in sorted(environ) if _SETTING.fullmatch(name) and not _NO_SETTING.fullmatch(name))
-    return {name: environ[name] for name in names}
 
 
 def _identities(word: str, environ: Mapping[str, str]) -> Iterator[tuple[str, int, int] | str]:
@@ -81,7 +78,7 @@ def _identity(name: str, environ: Mapping[str, str]) -> Iterator[tuple[str, int,
     elif path.is_file():
         yield _state(path)
     elif (hub := hub_folder(name, environ)) is not None:
-        yield from (f"{ref.name} {ref.read_text()}" for ref in sorted((hub / "refs").glob("*")))
+        yield from (f"{ref.name} {ref.read_text()}" for ref in sorted((hub / "refs").glob("*")) if ref.is_file())
 
 
 def _state(file: Path) -> tuple[str, int, int]:
