@@ -1,7 +1,7 @@
 """The answer cache before the engine: what is in it neither wakes the engine nor counts as activity.
 
-Equal requests that are in flight at the same time are not merged: each asks the engine, which computes them side by side
-from one cached prompt. Waiting for another's answer would mean to share its failure, and to see nothing of a stream.
+Equal requests that are in flight at the same time are not merged: each asks the engine, which computes them side by
+side. To wait for another's answer would mean to share its failure, and to see nothing of a stream until its end.
 """
 
 from __future__ import annotations

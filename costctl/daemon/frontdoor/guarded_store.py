@@ -21,8 +21,10 @@ logger = logging.getLogger(__name__)
 
 PATIENCE_S = 0.25
 """How long a request waits for the store before it goes to the engine."""
+_TURN_S = 2.0
+"""How long it waits to be one of those that ask, which is no fault of the store."""
+_AT_ONCE = 8
 _REST_S = 10.0
-_THREADS = 8
 
 
 class _Way:
@@ -48,9 +50,9 @@ class _Way:
 
     def worked(self) -> None:
         """Take back what was said of trouble."""
-        if self.problem is not None:
+        if self.problem is not None and self.is_open:  # else it is one that was under way before the trouble
             logger.info("the trouble with the answer cache is over")
-        self.problem = None
+            self.problem = None
 
     def open(self) -> None:
         """Go it again at once."""
@@ -67,7 +69,9 @@ class GuardedStore:
     def __init__(self, store: AnswerStore, *, clock: Clock, patience_s: float) -> None:
         self._store = store
         self._patience_s = patience_s
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="answers")
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._askers = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="answers")
+        self._keeper = ThreadPoolExecutor(1, thread_name_prefix="answers-kept")
         self._behind: set[asyncio.Future[bool]] = set()
         self._asking = _Way(clock, "requests go to the engine")
         self._keeping = _Way(clock, "new answers are not kept")
@@ -89,23 +93,35 @@ class GuardedStore:
 
     async def ask(self, call: Callable[[AnswerStore], Result | None]) -> Result | None:
         """Return what `call` finds in the store; None if it is in trouble, or does not find it in time."""
-        if not self._asking.is_open:
+        try:
+            async with asyncio.timeout(_TURN_S):
+                await self._turns.acquire()
+        except TimeoutError:
             return None
         try:
-            async with asyncio.timeout(self._patience_s):
-                found = await self.insist(call)
-        except TimeoutError:
-            self._asking.failed(f"{self.name}: no answer within {self._patience_s:g} s")
-            return None
+            return await self._ask(call) if self._asking.is_open else None
+        finally:
+            self._turns.release()
+
+    async def _ask(self, call: Callable[[AnswerStore], Result | None]) -> Result | None:
+        asked = asyncio.get_running_loop().run_in_executor(self._askers, call, self._store)
+        try:
+            # Unlike asyncio.timeout this sees what has come while the event loop was busy.
+            if not (await asyncio.wait({asked}, timeout=self._patience_s))[0]:
+                self._asking.failed(f"{self.name}: no answer within {self._patience_s:g} s")
+                return None
+            found = asked.result()
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a store, the engine is there
             self._asking.failed(_in_words(error))
             return None
+        finally:
+            asked.cancel()
         self._asking.worked()
         return found
 
     def insist(self, call: Callable[[AnswerStore], Result]) -> asyncio.Future[Result]:
         """Return what `call` finds, however long that takes. Raises AnswerStoreError."""
-        return asyncio.get_running_loop().run_in_executor(self._threads, call, self._store)
+        return asyncio.get_running_loop().run_in_executor(self._keeper, call, self._store)
 
     def try_again(self) -> None:
         """Leave it alone no longer: somebody has mended it."""
@@ -128,7 +144,8 @@ class GuardedStore:
         self._asking.close()
         if self._behind:
             await asyncio.wait(self._behind, timeout=self._patience_s)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in self._askers, self._keeper:
+            threads.shutdown(wait=False, cancel_futures=True)
         with suppress(AnswerStoreError):
             self._store.close()
 
