@@ -204,6 +204,26 @@ def test_a_folder_that_cannot_be_used_is_said(tmp_path):
         store.get("a")
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
+def test_a_folder_that_may_not_be_entered_is_said_by_every_call(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o000)
+    store = DiskStore(tmp_path / "closed" / "cache", most_bytes=MIB)
+    for call in (lambda: store.get("a"), lambda: store.put("a", b"x", 60), store.content, store.clear):
+        with pytest.raises(AnswerStoreError, match="Permission denied"):
+            call()
+
+
+def test_permissions_that_were_changed_are_mended(open_disk, folder):
+    store = open_disk()
+    store.put("a", b"kept", 60)
+    store.close()
+    (folder / "answers.db").chmod(0o444)
+    folder.chmod(0o755)
+    store.put("b", b"new", 60)
+    assert store.get("a") == b"kept"
+    assert (folder.stat().st_mode & 0o777, (folder / "answers.db").stat().st_mode & 0o777) == (0o700, 0o600)
+
+
 def test_a_file_that_somebody_else_locks_is_waited_for_only_briefly(open_disk, folder):
     store = open_disk()
     store.put("a", b"there", 60)

@@ -68,12 +68,9 @@ class DiskStore:
 
     def content(self) -> StoreContent:
         """Count what is there; nothing is made for that. Raises AnswerStoreError."""
-        entries = used = 0
-        if self._path.exists():
-            with self._connection() as connection:
-                query = "SELECT count(*) FROM answers WHERE expires_at > ?"
-                (entries,) = connection.execute(query, (self._now(),)).fetchone()
-                used = _used(connection) if entries else 0
+        with self._alone():
+            is_there = self._path.exists()
+        entries, used = self._count() if is_there else (0, 0)
         return StoreContent(entries=entries, bytes_used=used, bytes_most=self._most_bytes)
 
     def clear(self) -> int:
@@ -91,6 +88,12 @@ class DiskStore:
         """Close the file."""
         with self._lock:
             self._let_go()
+
+    def _count(self) -> tuple[int, int]:
+        with self._connection() as connection:
+            query = "SELECT count(*) FROM answers WHERE expires_at > ?"
+            (entries,) = connection.execute(query, (self._now(),)).fetchone()
+            return entries, _used(connection) if entries else 0
 
     def _make_room(self, connection: sqlite3.Connection, size: int) -> None:
         connection.execute("DELETE FROM answers WHERE expires_at <= ?", (self._now(),))
@@ -126,6 +129,7 @@ class DiskStore:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
         self._path.touch(mode=0o600)
+        self._path.chmod(0o600)
         # isolation_level=None: transactions begin where they are said to.
         connection = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         try:
