@@ -143,6 +143,15 @@ def test_the_store_stays_within_its_size_and_drops_what_expires_first(open_disk,
     assert (folder / "answers.db").stat().st_size <= MIB + 64 * KIB
 
 
+def test_a_store_that_is_allowed_less_than_before_takes_less(open_disk, folder):
+    for number in range(60):
+        open_disk(most_bytes=4 * MIB).put(f"{number}", os.urandom(64 * KIB), 1000)
+    store = open_disk()
+    store.put("new", b"n", 60)
+    assert store.get("new") == b"n"
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= MIB
+
+
 def test_one_entry_does_not_drive_out_all_others(open_disk):
     store = open_disk()
     store.put("small", b"s", 60)

@@ -129,6 +129,9 @@ class DiskStore:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
         self._path.touch(mode=0o600)
+        if self._path.stat().st_size > self._most_bytes * (1 + 1 / _LARGEST_PART):
+            self._remove()  # it was allowed more once, and SQLite gives nothing back
+            self._path.touch(mode=0o600)
         self._path.chmod(0o600)
         # isolation_level=None: transactions begin where they are said to.
         connection = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
