@@ -28,7 +28,7 @@ _REST_S = 10.0
 
 
 class _Way:
-    """One way of using a store. After trouble, said once, it is not gone for a while."""
+    """One way of using a store. After trouble, said once, it is closed for a while."""
 
     def __init__(self, clock: Clock, consequence: str) -> None:
         self._clock = clock
@@ -38,11 +38,11 @@ class _Way:
 
     @property
     def is_open(self) -> bool:
-        """Whether it may be gone now."""
+        """Whether the store may be used this way now."""
         return self._clock.monotonic() >= self._rests_until
 
     def failed(self, why: str) -> None:
-        """Leave it alone for a while."""
+        """Close it for a while."""
         self._rests_until = max(self._rests_until, self._clock.monotonic() + _REST_S)
         if self.problem is None:
             logger.warning("trouble with the answer cache, %s: %s", self._consequence, why)
@@ -55,11 +55,11 @@ class _Way:
             self.problem = None
 
     def open(self) -> None:
-        """Go it again at once."""
+        """Open it at once."""
         self._rests_until = float("-inf")
 
     def close(self) -> None:
-        """Never go it again."""
+        """Close it for ever."""
         self._rests_until = float("inf")
 
 
