@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -26,12 +27,17 @@ _IDLE_WINDOW = "4s"
 _PRICE = "1.8 CNY/h"
 _ENGINE_ARGS = ("--start-seconds", "3", "--tokens-per-second", "60")
 _END_WITHIN_S = 60.0
+_LINES = 400
+_SETTINGS = f"""engine = "sim"
+gpu = "sim"
+price = "{_PRICE}"
+"""
 
 
 @click.command(epilog="\b\nExample:\n  costctl demo --keep")
 @click.option("--keep", is_flag=True, help="Keep the folder with the ledger and the logs, and say where it is.")
 def demo(*, keep: bool) -> None:
-    """Run the main job once: start on a request, stream, go idle, stop, and report. About 15 seconds.
+    """Run the main job once: start on a request, stream, go idle, stop; run a batch; and report. About 25 seconds.
 
     Everything is simulated and on 127.0.0.1; nothing is powered off and nothing is billed.
     """
@@ -73,10 +79,11 @@ class _Demo:
             self._costctl("status")
             self._say(f"Send nothing more. After {_IDLE_WINDOW} without a request costctl stops the engine and exits.")
             self._wait_for_end(daemon)
-        self._say("Look at the bill: every second of the session has a phase and a price.")
+        self._batch()
+        self._say("Look at the bill: every second of both sessions has a phase and a price.")
         self._costctl("sessions")
         month = datetime.now(UTC).astimezone().strftime("%Y-%m")
-        self._costctl("report", "--month", month, "--section", "summary,phases")
+        self._costctl("report", "--month", month, "--section", "summary,phases,batches")
         click.echo("\nThat is all. The daemon is gone, nothing was powered off, and nothing real was billed.")
 
     def _plain(self, client: Any) -> None:
@@ -99,6 +106,15 @@ class _Demo:
         took = time.monotonic() - began
         click.echo(f"  first token after {1000 * (first or took):.0f} ms, {count} tokens in {took:.1f} s")
 
+    def _batch(self) -> None:
+        self._say(
+            f"Run a file of {_LINES} requests. No daemon runs now: one is started for the file, and stopped after it."
+        )
+        (self._folder / "costctl.toml").write_text(_SETTINGS)
+        lines = (json.dumps({"prompt": f"Say something about {number}.", "max_tokens": 48}) for number in range(_LINES))
+        (self._folder / "jobs.jsonl").write_text("\n".join(lines) + "\n")
+        self._costctl("batch", "jobs.jsonl")
+
     def _say(self, text: str) -> None:
         self._step += 1
         click.secho(f"\n{self._step}. {text}", bold=True)
@@ -109,7 +125,8 @@ class _Demo:
     def _costctl(self, *arguments: str) -> None:
         self._show(*arguments)
         sys.stdout.flush()
-        subprocess.run([sys.executable, "-m", "costctl", *arguments], env=self._environment, check=True)
+        command = [sys.executable, "-m", "costctl", *arguments]
+        subprocess.run(command, cwd=self._folder, env=self._environment, stderr=sys.stdout, check=True)
 
     @contextmanager
     def _daemon(self, arguments: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from costctl.config.tables import TomlFile
 
 DISK = "disk"
+_LEAST_ROOM = 2**20
 _URL = re.compile(r"(?:redis|rediss|valkey|valkeys|unix)://\S+")
 
 
@@ -50,7 +51,7 @@ def read_cache(file: TomlFile | None, environ: Mapping[str, str]) -> CacheSettin
                 ttl_s=table.take("ttl", as_duration, CacheRules().ttl_s),
                 temperature_above_zero=table.take("temperature-above-zero", as_switch, default=False),
             ),
-            most_bytes=table.take("max-size", as_size, CacheSettings().most_bytes),
+            most_bytes=table.take("max-size", _as_room, CacheSettings().most_bytes),
             store=store if variable is None else _store_in(environ, variable),
             is_on=table.take("enabled", as_switch, default=True),
         )
@@ -63,6 +64,13 @@ def _as_names(value: Any) -> frozenset[str]:
     if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):
         raise BadValueError(f'{value!r} is not a list of names; "*" is all')
     return frozenset(words)
+
+
+def _as_room(value: Any) -> int:
+    size = as_size(value)
+    if size < _LEAST_ROOM:
+        raise BadValueError(f"{value!r} is less than 1MiB, which holds hardly an answer")
+    return size
 
 
 def _as_store(value: Any) -> str:

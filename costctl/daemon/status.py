@@ -130,7 +130,7 @@ class StatusView:
         if self._writer.problem:
             warnings.append(f"{self._writer.pending} records wait for the ledger: {self._writer.problem}")
         if self._cache and self._cache.problem:
-            warnings.append(f"the answer cache is of no use now: {self._cache.problem}")
+            warnings.append(f"trouble with the answer cache, {self._cache.problem}")
         last = self._supervisor.last_run
         if last is not None and last.note:
             warnings.append(last.note)

@@ -36,7 +36,7 @@ _ELSEWHERE = frozenset(("kv_transfer_params", "background"))
 
 
 class Wish(StrEnum):
-    """What a client may say in the header `x-costctl-cache`."""
+    """What a client may say in the header `x-costctl-cache`, or in HTTP's own `cache-control`."""
 
     USE = "use"
     """Answer from the cache, if it may be, although neither model nor route is configured to."""
@@ -44,16 +44,28 @@ class Wish(StrEnum):
     """Neither look nor keep."""
     REFRESH = "refresh"
     """Do not look, but keep the new answer."""
+    NO_CACHE = "no-cache"
+    """The same, but only where the cache has a part in it anyway: some clients say so in every request."""
 
     @classmethod
-    def read(cls, header: str | None) -> Wish | None:
-        """Return what the header says, None without one; what is not understood must not be served from a cache."""
+    def read(cls, header: str | None, cache_control: str | None = None) -> Wish | None:
+        """Return what the headers say, None if nothing; what is not understood must not be served from a cache."""
         if header is None:
-            return None
+            return cls._read_http(cache_control) if cache_control else None
         try:
             return cls(header.strip().lower())
         except ValueError:
             return cls.BYPASS
+
+    @classmethod
+    def _read_http(cls, cache_control: str) -> Wish | None:
+        directives = {word.strip().lower() for word in cache_control.split(",")}
+        if "no-store" in directives:
+            return cls.BYPASS
+        return None if directives.isdisjoint(("no-cache", "max-age=0")) else cls.NO_CACHE
+
+
+_TURNS_ON = frozenset((Wish.USE, Wish.REFRESH))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,11 +90,11 @@ class CacheRules:
         """Return whether a request may be cached, before its body is looked at."""
         if route not in CACHEABLE_ROUTES or wish is Wish.BYPASS:
             return False
-        return wish is not None or bool(self.models) or self._names_route(route)
+        return wish in _TURNS_ON or bool(self.models) or self._names_route(route)
 
     def apply(self, route: str, body: Mapping[str, Any], wish: Wish | None) -> bool:
         """Return whether a request may be answered from the cache."""
-        named = wish is not None or self._names_route(route) or not self.models.isdisjoint((body.get("model"), EVERY))
+        named = wish in _TURNS_ON or self._names_route(route) or not self.models.isdisjoint((body.get("model"), EVERY))
         return named and _ELSEWHERE.isdisjoint(body) and (self.temperature_above_zero or _is_settled(route, body))
 
     def _names_route(self, route: str) -> bool:
@@ -115,7 +127,8 @@ def read_question(target: str, body: bytes, *, rules: CacheRules, wish: Wish | N
         request = _parse(body)
         if not rules.apply(route, request, wish):
             return None
-        return Question(key=_key(target, request, revision), revision=revision, looks=wish is not Wish.REFRESH)
+        looks = wish not in (Wish.REFRESH, Wish.NO_CACHE)
+        return Question(key=_key(target, request, revision), revision=revision, looks=looks)
     except (ValueError, TypeError, RecursionError):
         return None  # whatever it is, the engine will say what it thinks of it
 
@@ -139,7 +152,11 @@ def _refuse(constant: str) -> None:
 
 
 def _is_settled(route: str, body: Mapping[str, Any]) -> bool:
-    """Return whether the same request gets the same answer. Without a temperature it is the engine's, above zero."""
+    """Return whether the same request gets the same answer.
+
+    Without a temperature the model's own generation_config decides, or the API's default of 1. `top_k` of 1 is as good
+    as a temperature of 0 with vLLM, but it is none of OpenAI's fields, which other engines may ignore.
+    """
     if route in DETERMINISTIC or (route in _SEEDED and _is_number(body.get("seed"))):
         return True
     temperature = body.get("temperature")

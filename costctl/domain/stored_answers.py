@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 _HARMLESS = re.compile(r"[\x20-\x7e]{1,200}")
-_BROKEN_OFF = frozenset(("abort", "error"))
+_BROKEN_OFF = re.compile(rb'"finish_reason":\s*"(?:abort|error)"')
+"""Of any choice, anywhere: quotes in an answer's text are escaped, so text never looks like this."""
+_ERROR = re.compile(rb'^data: ?\{\s*"(?:error":\s*[{"]|(?:object|type)":\s*"error")', re.MULTILINE)
+"""In a stream, as vLLM has said it now and earlier, and as Anthropic's API does."""
+_DATA = re.compile(rb"^data: ?(.*)$", re.MULTILINE)
 _LAST_EVENTS = 4
 """What a stream says of its end stands in these: reason, usage, and the end itself."""
 
@@ -112,21 +116,20 @@ def _tokens(kind: str, content: bytes) -> Tokens | None:
 
 def _plain_tokens(content: bytes) -> Tokens | None:
     answer = _read(content)
-    if answer is None or _is_broken([answer]):
+    if answer is None or answer.get("error") is not None or _BROKEN_OFF.search(content):
         return None
     return _usage([answer])
 
 
 def _stream_tokens(content: bytes) -> Tokens | None:
     """Return the tokens of a stream that came to its end, without usage one for each event with content."""
-    events = [event for event in content.replace(b"\r\n", b"\n").split(b"\n\n") if event.strip()]
-    data = [event.rpartition(b"data:")[2].strip() for event in events]
-    last = [answer for answer in map(_read, data[-_LAST_EVENTS:]) if answer is not None]
-    ended = data[-1:] == [b"[DONE]"] or (last and last[-1].get("type") == "message_stop")
-    if not ended or _is_broken(last) or any(b'"error"' in event[:64] for event in data):
+    events = _DATA.findall(content.replace(b"\r\n", b"\n"))
+    last = [answer for answer in map(_read, events[-_LAST_EVENTS:]) if answer is not None]
+    ended = events[-1:] == [b"[DONE]"] or (last and last[-1].get("type") == "message_stop")
+    if not ended or _ERROR.search(content) or _BROKEN_OFF.search(content):
         return None
     found = _usage(last)
-    return found if found.generation else Tokens(prompt=found.prompt, generation=max(0, len(data) - 2))
+    return found if found.generation else Tokens(prompt=found.prompt, generation=max(0, len(events) - 2))
 
 
 def _read(data: bytes) -> dict[str, Any] | None:
@@ -135,19 +138,6 @@ def _read(data: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else None
-
-
-def _is_broken(answers: Iterable[dict[str, Any]]) -> bool:
-    return any(
-        answer.get("error") is not None
-        or any(choice.get("finish_reason") in _BROKEN_OFF for choice in _choices(answer))
-        for answer in answers
-    )
-
-
-def _choices(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    choices = answer.get("choices")
-    return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
 
 
 def _usage(answers: Iterable[dict[str, Any]]) -> Tokens:

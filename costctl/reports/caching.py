@@ -71,6 +71,10 @@ def _notes(words: Wording) -> Iterator[str]:
         "that time at the mean price of the model's billed time."
     )
     yield words.say(
+        "Both are rather too much than too little: beside other requests, or with its prompt in the engine's prefix "
+        "cache, such a request would have taken less."
+    )
+    yield words.say(
         "It is money kept where the machine was off, or could be stopped sooner; streams that do not tell their usage "
         "count one token for each event, and none of the prompt."
     )

@@ -143,6 +143,15 @@ def test_the_store_stays_within_its_size_and_drops_what_expires_first(open_disk,
     assert (folder / "answers.db").stat().st_size <= MIB + 64 * KIB
 
 
+def test_a_store_that_is_allowed_less_than_before_takes_less(open_disk, folder):
+    for number in range(60):
+        open_disk(most_bytes=4 * MIB).put(f"{number}", os.urandom(64 * KIB), 1000)
+    store = open_disk()
+    store.put("new", b"n", 60)
+    assert store.get("new") == b"n"
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= MIB
+
+
 def test_one_entry_does_not_drive_out_all_others(open_disk):
     store = open_disk()
     store.put("small", b"s", 60)
@@ -154,7 +163,24 @@ def test_what_was_cleared_is_not_on_the_disk(open_disk, folder):
     store = open_disk()
     store.put("a", b"find me if you can" * 1000, 60)
     store.clear()
-    assert not any(b"find me" in file.read_bytes() for file in folder.iterdir())
+    assert list(folder.iterdir()) == []
+    store.put("a", b"again", 60)
+    assert store.get("a") == b"again"
+
+
+def test_looking_at_a_store_that_is_not_there_makes_none(open_disk, folder):
+    store = open_disk()
+    assert (store.content().entries, store.clear()) == (0, 0)
+    assert not folder.exists()
+
+
+def test_a_spoilt_file_can_be_cleared(open_disk, folder):
+    folder.mkdir()
+    (folder / "answers.db").write_bytes(b"this is no database" * 1000)
+    store = open_disk()
+    assert store.clear() == 0
+    store.put("a", b"fresh", 60)
+    assert store.get("a") == b"fresh"
 
 
 def test_a_spoilt_file_is_made_anew(open_disk, folder):
@@ -187,6 +213,26 @@ def test_a_folder_that_cannot_be_used_is_said(tmp_path):
         store.get("a")
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
+def test_a_folder_that_may_not_be_entered_is_said_by_every_call(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o000)
+    store = DiskStore(tmp_path / "closed" / "cache", most_bytes=MIB)
+    for call in (lambda: store.get("a"), lambda: store.put("a", b"x", 60), store.content, store.clear):
+        with pytest.raises(AnswerStoreError, match="Permission denied"):
+            call()
+
+
+def test_permissions_that_were_changed_are_mended(open_disk, folder):
+    store = open_disk()
+    store.put("a", b"kept", 60)
+    store.close()
+    (folder / "answers.db").chmod(0o444)
+    folder.chmod(0o755)
+    store.put("b", b"new", 60)
+    assert store.get("a") == b"kept"
+    assert (folder.stat().st_mode & 0o777, (folder / "answers.db").stat().st_mode & 0o777) == (0o700, 0o600)
+
+
 def test_a_file_that_somebody_else_locks_is_waited_for_only_briefly(open_disk, folder):
     store = open_disk()
     store.put("a", b"there", 60)
@@ -207,7 +253,7 @@ def test_a_server_that_goes_and_comes_is_used_again(server):
     with contextlib.closing(RedisStore(server.url)) as store:
         store.put("a", b"one", 60)
         server.stop()
-        with pytest.raises(AnswerStoreError, match=r"^redis at .*redis\.sock, database 0: ConnectionError$"):
+        with pytest.raises(AnswerStoreError, match=r"^redis at .*redis\.sock, database 0 cannot be reached$"):
             store.get("a")
         server.start()
         assert store.get("a") is None
@@ -221,7 +267,7 @@ def test_a_server_that_hangs_is_given_up(server):
         store.put("a", b"one", 60)
         server.freeze()
         began = time.monotonic()
-        with pytest.raises(AnswerStoreError, match="TimeoutError"):
+        with pytest.raises(AnswerStoreError, match="does not answer"):
             store.get("a")
         assert time.monotonic() - began < 5
 
@@ -243,7 +289,7 @@ def test_a_wrong_password_is_not_repeated(tmp_path):
     server = Server(tmp_path, "--requirepass", "right")
     try:
         store = RedisStore(f"unix://:hush-hush@{server.socket}")
-        with pytest.raises(AnswerStoreError) as caught:
+        with pytest.raises(AnswerStoreError, match="refuses the user or the password") as caught:
             store.get("a")
         assert "hush" not in f"{caught.value} {store.name}"
         with contextlib.closing(RedisStore(f"unix://:right@{server.socket}")) as allowed:
@@ -257,10 +303,15 @@ def test_a_wrong_password_is_not_repeated(tmp_path):
 def test_a_full_server_is_said(tmp_path):
     server = Server(tmp_path, "--maxmemory", "2mb", "--maxmemory-policy", "noeviction")
     try:
-        with contextlib.closing(RedisStore(server.url)) as store, pytest.raises(AnswerStoreError, match="OutOfMemory"):
+        with contextlib.closing(RedisStore(server.url)) as store, pytest.raises(AnswerStoreError, match="is full"):
             store.put("a", bytes(4 * MIB), 60)
     finally:
         server.stop()
+
+
+def test_a_name_that_can_be_no_host_is_said():
+    with pytest.raises(AnswerStoreError):
+        RedisStore("redis://a..b").get("a")
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ def test_a_t4_gets_what_it_can_do_unless_a_person_says_otherwise(tmp_path):
 
 def test_clients_say_the_served_name(tmp_path):
     assert vllm(tmp_path, "--served-model-name", "small", "other").plan().model == "small"
+    assert command(tmp_path, "vllm", "{port}", arguments=("--served-model-name=small",)).plan().model == "small"
     assert served_name(["--served-model-name=small"]) == "small"
     assert served_name(["--served-model-name"]) is None
     assert served_name([]) is None

@@ -59,6 +59,7 @@ def test_the_url_of_a_store_may_come_from_the_environment(read):
         ('store = "postgres://u:secret@h"', "line 2, cache.store: it is neither"),
         ('routes = ["/v1/responses"]', "cannot be cached"),
         ('ttl = "0s"', "line"),
+        ('max-size = "1KiB"', "'1KiB' is less than 1MiB"),
         ("models = 7", "is not a list of names"),
         ('modles = ["a"]', "did you mean 'models'"),
     ],

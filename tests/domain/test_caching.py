@@ -125,6 +125,7 @@ def test_only_what_has_one_answer_is_cached():
     asked = {name: value for name, value in QUESTION.items() if name != "temperature"}
     assert not is_cached(asked)
     assert not is_cached(asked | {"temperature": 0.7})
+    assert not is_cached(asked | {"top_k": 1}), "engines may ignore it"
     assert is_cached(asked | {"temperature": 0.7, "seed": 7})
     assert not is_cached(asked | {"temperature": 1, "seed": None})
     assert not is_cached(asked | {"temperature": False})
@@ -163,6 +164,23 @@ def test_routes_whose_answers_do_not_stand_for_themselves_are_left_out(route):
 )
 def test_what_the_header_means(header, wish):
     assert Wish.read(header) is wish
+
+
+@pytest.mark.parametrize(
+    ("header", "wish"),
+    [
+        ("no-store", Wish.BYPASS), ("no-cache, No-Store", Wish.BYPASS), ("No-Cache", Wish.NO_CACHE),
+        ("max-age=0", Wish.NO_CACHE), ("max-age=60", None), ("no-transform", None),
+    ],
+)  # fmt: skip
+def test_http_has_words_of_its_own_which_ours_go_before(header, wish):
+    assert Wish.read(None, header) is wish
+    assert Wish.read("use", header) is Wish.USE
+
+
+def test_a_client_that_always_says_no_cache_does_not_turn_it_on():
+    assert not is_cached(QUESTION, rules=CacheRules(), wish=Wish.NO_CACHE)
+    assert not read(QUESTION, wish=Wish.NO_CACHE).looks
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,9 @@ def test_a_stream_is_kept_from_its_first_event_to_its_end():
 def test_a_stream_that_broke_off_is_not_kept():
     assert stored(EVENTS, token(), token(finish="stop")) is None
     assert stored(EVENTS, token(), event(error={"message": "died"}), DONE) is None
+    assert stored(EVENTS, b'data: {"object":"error","message":"died","code":500}\n\n', DONE) is None
     assert stored(EVENTS, token(finish="abort"), DONE) is None
+    assert stored(EVENTS, token(finish="abort"), *[token()] * 9, token(finish="stop"), DONE) is None, "one of several"
     assert stored(EVENTS) is None
 
 
@@ -110,3 +112,25 @@ def test_an_answer_is_good_until_its_time_and_never_from_the_future():
     assert answer.is_fresh(10, 1009.9)
     assert not answer.is_fresh(10, 1010)
     assert not answer.is_fresh(10, 900)
+
+
+@pytest.mark.parametrize("text", ['"finish_reason":"abort"', 'data: {"error": {}}', "data: [DONE]", '{"error": 1}'])
+def test_what_an_answer_speaks_of_is_not_what_became_of_it(text):
+    content = "\n\n" + text + "\n\n"
+    assert plain(choices=[{"message": {"content": content}, "finish_reason": "stop"}])
+    assert stored(EVENTS, token(content), token(content, finish="stop"), DONE).tokens.generation == 1
+
+
+def test_tool_calls_choices_and_logprobs_are_kept_as_they_came():
+    call = {"index": 0, "function": {"name": "error", "arguments": '{"error": "abort", "finish_reason": "abort"}'}}
+    streamed = (
+        event(
+            choices=[{"index": 0, "delta": {"tool_calls": [call]}, "logprobs": {"content": [{"token": '"error":'}]}}]
+        ),
+        event(choices=[{"index": 1, "delta": {}, "finish_reason": "length"}]),
+        event(choices=[{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]),
+        event(choices=[], usage={"prompt_tokens": 9, "completion_tokens": 6}),
+    )
+    answer = stored(EVENTS, *streamed, DONE)
+    assert answer.chunks == (*streamed, DONE)
+    assert answer.tokens == Tokens(prompt=9, generation=6)

@@ -1,6 +1,7 @@
 """The answer cache with the real program: hits that wake nothing, and stores that fail."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -8,7 +9,7 @@ import time
 import urllib.request
 
 import pytest
-from running_costctl import MODEL, PATIENCE_S, until
+from running_costctl import MODEL, PATIENCE_S, Box, until
 
 ASKED = {"model": MODEL, "temperature": 0, "max_tokens": 12, "messages": [{"role": "user", "content": "hi"}]}
 SERVER = next(filter(None, map(shutil.which, ("redis-server", "valkey-server"))), None)
@@ -77,7 +78,7 @@ def test_answers_outlive_the_daemon_until_they_are_cleared(box):
     assert box.json("cache", "stats")["entries"] == 1
     daemon = box.serve()
     assert ask(box, path="/v1/embeddings", input="hi")[0] == "hit"
-    assert box.ok("cache", "clear") == "dropped 1 answers\n"
+    assert box.ok("cache", "clear") == "dropped 1 answer\n"
     assert ask(box, path="/v1/embeddings", input="hi")[0] == "miss"
     daemon.stop()
     assert box.serve(engine=("--max-model-len", "512")), "another command line is another engine"
@@ -90,31 +91,126 @@ def test_a_cache_that_cannot_be_written_costs_only_hits(box):
     configure(box, 'models = ["*"]')
     daemon = box.serve()
     assert [ask(box)[0] for _ in range(3)] == ["miss"] * 3
-    assert daemon.said.count("the answer cache is of no use now") == 1
+    assert daemon.said.count("trouble with the answer cache") == 1
     assert "File exists" in box.ok("status")
-    assert "File exists" in box.refused("cache", "stats", code=1)
+    assert "File exists" in box.ok("cache", "stats")
+    assert "Not a directory" in box.refused("cache", "clear", code=1)
+
+
+def test_a_file_that_is_spoilt_in_the_middle_is_made_anew(box):
+    configure(box, 'models = ["*"]')
+    daemon = box.serve()
+    assert ask(box)[0] == "miss"
+    holds(box, 1)
+    for file in (box.home / "cache").iterdir():
+        file.write_bytes(b"spoilt" * 10_000)
+    assert ask(box)[0] == "miss"
+    assert box.ok("cache", "clear") == "dropped 0 answers\n"
+    assert ask(box)[0] == "miss"
+    holds(box, 1)
+    assert ask(box)[0] == "hit"
+    assert daemon.said.count("trouble with the answer cache, ") == 1
+    daemon.has_said("the trouble with the answer cache is over")
+
+
+class Redis:
+    """A Redis server that asks for a password."""
+
+    def __init__(self, folder):
+        self.socket = folder / "redis.sock"
+        self.url = f"unix://:hush@{self.socket}"
+        options = ("--port", "0", "--unixsocket", str(self.socket), "--requirepass", "hush", "--save", "")
+        self.process = subprocess.Popen((SERVER, *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(self.socket.exists, "redis to listen")
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def redis(box):
+    server = Redis(box.folder)
+    yield server
+    server.stop()
 
 
 @needs_server
-def test_a_redis_that_goes_in_the_middle_costs_only_hits(box):
-    socket = box.folder / "redis.sock"
-    options = ("--port", "0", "--unixsocket", str(socket), "--requirepass", "hush", "--save", "")
-    redis = subprocess.Popen((SERVER, *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+@pytest.mark.parametrize(("blow", "words"), [(signal.SIGKILL, "cannot be reached"), (signal.SIGSTOP, "no answer with")])
+def test_a_redis_that_goes_or_hangs_in_the_middle_costs_only_hits(box, redis, blow, words):
+    configure(box, 'models = ["*"]', 'store-env = "WHERE"')
+    daemon = box.serve(WHERE=redis.url)
+    assert ask(box)[0] == "miss"
+    holds(box, 1)
+    assert ask(box)[0] == "hit"
+    redis.process.send_signal(blow)
+    began = time.monotonic()
+    assert [ask(box)[0] for _ in range(5)] == ["miss"] * 5
+    assert time.monotonic() - began < 5, "each waited for the store"
+    daemon.has_said(words)
+    assert daemon.said.count("trouble with the answer cache, requests go to the engine: redis at") == 1
+    assert words in box.ok("status")
+    daemon.stop()
+    assert daemon.said.count("trouble with the answer cache") == 1
+
+
+@needs_server
+def test_the_password_of_a_redis_is_nowhere_to_be_read(box, redis):
+    configure(box, 'models = ["*"]', f'store = "{redis.url}"')
+    daemon = box.serve()
+    ask(box)
+    holds(box, 1)
+    shown = [box.ok(*words) for words in (("status",), ("cache", "stats"), ("cache", "stats", "--json"))]
+    shown += [box.ok("config", "show"), box.ok("config", "show", "--json"), box.ok("status", "--json")]
+    shown += [" ".join(process.cmdline()) for process in box.processes()]
+    daemon.stop()
+    assert "hush" not in "".join((*shown, daemon.said, box.log(), box.log("engine.log")))
+    (box.folder / "costctl.toml").write_text(f'[cache]\nstore = "{redis.url.replace("unix", "unx")}"')
+    assert "hush" not in box.refused("cache", "stats", code=2)
+
+
+@needs_server
+def test_a_server_is_shared_by_daemons_with_the_same_engine(box, redis):
+    other = Box()
     try:
-        until(socket.exists, "redis to listen")
-        configure(box, 'models = ["*"]', 'store-env = "WHERE"')
-        daemon = box.serve(WHERE=f"unix://:hush@{socket}")
-        assert ask(box)[0] == "miss"
+        for each in box, other:
+            configure(each, 'models = ["*"]', f'store = "{redis.url}"')
+            each.serve()
+        miss, answer = ask(box)
         holds(box, 1)
-        assert ask(box)[0] == "hit"
-        redis.send_signal(signal.SIGKILL)
-        redis.wait()
-        assert [ask(box)[0] for _ in range(3)] == ["miss"] * 3
-        assert daemon.said.count("the answer cache is of no use now") == 1
-        assert "hush" not in daemon.said + box.ok("status") + box.log()
+        assert (miss, ask(other)) == ("miss", ("hit", answer))
+        other.engine_is("off")
+        assert other.ok("cache", "clear") == "dropped 1 answer\n"
+        assert ask(box)[0] == "miss"
     finally:
-        redis.kill()
-        redis.wait()
+        other.close()
+
+
+def test_the_official_client_reads_a_hit_as_it_reads_the_engine(box):
+    configure(box, 'models = ["*"]')
+    box.serve()
+    asked = ASKED | {"stream": True, "stream_options": {"include_usage": True}}
+    with box.client() as client:
+        first = [chunk.model_dump() for chunk in client.chat.completions.create(**asked)]
+        holds(box, 1)
+        answer = client.chat.completions.with_raw_response.create(**asked)
+        assert answer.headers["x-costctl-cache"] == "hit"
+        assert [chunk.model_dump() for chunk in answer.parse()] == first
+    assert first[-1]["usage"]["completion_tokens"] == 12
+    assert box.status()["cache"]["saved_tokens"] == first[-1]["usage"]["total_tokens"]
+
+
+def test_an_engine_that_dies_in_the_middle_of_a_stream_leaves_nothing(box):
+    configure(box, 'models = ["*"]')
+    box.serve(engine=("--start-seconds", "0.2", "--tokens-per-second", "5"))
+    asked = json.dumps(ASKED | {"stream": True, "max_tokens": 500}).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{box.port}/v1/chat/completions", asked)
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+        answer.readline()
+        engine = json.loads(box.ok("status", "--json"))["engine"]["pid"]
+        os.kill(engine, signal.SIGKILL)
+        assert b"engine_died" in answer.read()
+    assert box.json("cache", "stats")["entries"] == 0
 
 
 def test_a_mistake_in_the_table_is_said_before_anything_starts(box):

@@ -211,6 +211,15 @@ def test_logs_can_be_followed_and_left(box):
 def test_the_demo_shows_the_whole_job(demo):
     said, _ = demo.communicate(timeout=PATIENCE_S)
     assert demo.returncode == 0, said
-    for words in ("Start the daemon", "answered after", "first token after", "exit code 0", "1.8", "nothing real"):
+    told = (
+        "Start the daemon",
+        "answered after",
+        "first token after",
+        "exit code 0",
+        "1.8",
+        "400 of 400",
+        "nothing real",
+    )
+    for words in told:
         assert words in said
     assert said.isascii()

@@ -7,13 +7,13 @@ from costctl.ports import StoreContent
 
 
 class FakeStore:
-    """Keeps everything; `trouble` is raised by every call, and `hold` lets every call wait until `go`."""
+    """Keeps everything; `trouble` is raised by every call, `full` by `put`, and `hold` lets calls wait until `go`."""
 
     name = "a store"
 
     def __init__(self):
         self.entries = {}
-        self.trouble = None
+        self.trouble = self.full = None
         self.calls = 0
         self.closed = False
         self._go = threading.Event()
@@ -31,6 +31,8 @@ class FakeStore:
 
     def put(self, key, entry, ttl_s):
         self._call()
+        if self.full:
+            raise AnswerStoreError(self.full)
         self.entries[key] = entry
 
     def content(self):

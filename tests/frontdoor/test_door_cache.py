@@ -253,6 +253,37 @@ async def test_with_another_engine_old_answers_are_not_given(door, engine, cache
     await cached.has(2)
 
 
+async def test_what_changes_on_the_disk_while_the_engine_is_off_counts_before_it_starts(door, engine, cached):
+    await ask(door)
+    await cached.has(1)
+    cached.revision = "two"
+    cached.clock.pass_by(60)
+    assert of_cache(await ask(door)) == "hit", "the engine that is up is still the first"
+    door.supervisor.stop("test")
+    await soon(door.supervisor.settled())
+    assert of_cache(await ask(door)) == "miss"
+    assert len(door.runs) == 2
+
+
+async def test_all_keys_share_the_cache_but_for_what_a_salt_keeps_apart(open_door, engine, cached):
+    door = await open_door(cache=cached.cache, keys=("k", "l"))
+    engine.script = answering
+    await ask(door, headers=("Authorization: Bearer k",))
+    await cached.has(1)
+    assert of_cache(await ask(door, headers=("Authorization: Bearer l",))) == "hit"
+    salted = json.dumps(ASKED | {"cache_salt": "l"}).encode()
+    assert of_cache(await ask(door, salted, headers=("Authorization: Bearer l",))) == "miss"
+
+
+async def test_http_says_it_too(door, engine, cached):
+    await ask(door)
+    await cached.has(1)
+    assert of_cache(await ask(door, headers=("Cache-Control: no-cache",))) == "miss"
+    assert of_cache(await ask(door, headers=("Cache-Control: no-store",))) is None
+    assert of_cache(await ask(door)) == "hit"
+    assert len(engine.requests) == 3
+
+
 async def test_keys_are_asked_for_before_the_cache(open_door, engine, cached):
     door = await open_door(cache=cached.cache, keys=("k",))
     assert (await ask(door)).status == 401
@@ -267,15 +298,34 @@ async def test_a_store_that_fails_costs_nothing_but_hits_and_is_said_once(door, 
     assert len(engine.requests) == 5
     assert cached.store.calls == 1, "it is left alone for a while"
     assert [record.message for record in caplog.records] == [
-        "the answer cache is of no use now, requests go to the engine: the disk is full"
+        "trouble with the answer cache, requests go to the engine: the disk is full"
     ]
-    assert cached.cache.problem == "the disk is full"
+    assert cached.cache.problem == "requests go to the engine: the disk is full"
     cached.store.trouble = None
     cached.clock.pass_by(11)
     await ask(door)
     await cached.has(1)
     assert of_cache(await ask(door)) == "hit"
     assert cached.cache.problem is None
+
+
+async def test_a_store_that_is_full_still_answers_and_is_said_once(door, engine, cached, caplog):
+    caplog.set_level(logging.WARNING)
+    await ask(door)
+    await cached.has(1)
+    cached.store.full = "the disk is full"
+    for number in range(4):
+        assert of_cache(await ask(door, json.dumps(ASKED | {"seed": number}).encode())) == "miss"
+        assert of_cache(await ask(door)) == "hit"
+        cached.clock.pass_by(11)
+    assert [record.message for record in caplog.records] == [
+        "trouble with the answer cache, new answers are not kept: the disk is full"
+    ]
+    assert cached.cache.problem == "new answers are not kept: the disk is full"
+    cached.store.full = None
+    await ask(door, json.dumps(ASKED | {"seed": 4}).encode())
+    await cached.has(2)
+    await until(lambda: cached.cache.problem is None, "the trouble to be over")
 
 
 async def test_a_store_that_hangs_holds_up_nobody_for_long(door, engine, cached):

@@ -31,7 +31,7 @@ _SPOILT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class DiskStore:
-    """Keeps entries in `folder`, which it makes (0700), in `most_bytes` (port AnswerStore).
+    """Keeps entries in `folder`, which it makes (0700), in `most_bytes` (port AnswerStore); for one process at a time.
 
     Where there is no room those go first that expire first. It is not worth an fsync: after a power cut the last
     entries are missing. A file that is spoilt is made anew.
@@ -67,26 +67,33 @@ class DiskStore:
             connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", (key, self._now() + ttl_s, entry))
 
     def content(self) -> StoreContent:
-        """Count what is there. Raises AnswerStoreError."""
-        with self._connection() as connection:
-            query = "SELECT count(*) FROM answers WHERE expires_at > ?"
-            (entries,) = connection.execute(query, (self._now(),)).fetchone()
-            return StoreContent(
-                entries=entries, bytes_used=_used(connection) if entries else 0, bytes_most=self._most_bytes
-            )
+        """Count what is there; nothing is made for that. Raises AnswerStoreError."""
+        with self._alone():
+            is_there = self._path.exists()
+        entries, used = self._count() if is_there else (0, 0)
+        return StoreContent(entries=entries, bytes_used=used, bytes_most=self._most_bytes)
 
     def clear(self) -> int:
-        """Drop everything, from the disk too. Raises AnswerStoreError."""
-        with self._connection() as connection:
-            dropped = connection.execute("DELETE FROM answers").rowcount
-            connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Drop everything with its file: at once, on a full disk, and if it is spoilt. Raises AnswerStoreError."""
+        try:
+            dropped = self.content().entries
+        except AnswerStoreError:
+            dropped = 0
+        with self._alone():
+            self._let_go()
+            self._remove()
         return dropped
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._let_go()
+
+    def _count(self) -> tuple[int, int]:
+        with self._connection() as connection:
+            query = "SELECT count(*) FROM answers WHERE expires_at > ?"
+            (entries,) = connection.execute(query, (self._now(),)).fetchone()
+            return entries, _used(connection) if entries else 0
 
     def _make_room(self, connection: sqlite3.Connection, size: int) -> None:
         connection.execute("DELETE FROM answers WHERE expires_at <= ?", (self._now(),))
@@ -99,7 +106,7 @@ class DiskStore:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self._alone():
             try:
                 self._opened = self._opened or self._open()
                 yield self._opened
@@ -108,6 +115,13 @@ class DiskStore:
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF in _SPOILT:
                     self._remove()
                 raise AnswerStoreError(f"{self.name}: {error}") from error
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Use the file in one thread at a time."""
+        with self._lock:
+            try:
+                yield
             except OSError as error:
                 raise AnswerStoreError(f"{self.name}: {error.strerror}") from error
 
@@ -115,6 +129,10 @@ class DiskStore:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
         self._path.touch(mode=0o600)
+        if self._path.stat().st_size > self._most_bytes * (1 + 1 / _LARGEST_PART):
+            self._remove()  # it was allowed more once, and SQLite gives nothing back
+            self._path.touch(mode=0o600)
+        self._path.chmod(0o600)
         # isolation_level=None: transactions begin where they are said to.
         connection = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         try:
@@ -134,8 +152,7 @@ class DiskStore:
 
     def _remove(self) -> None:
         for ending in ("", "-wal", "-shm"):
-            with suppress(OSError):
-                self._path.with_name(self._path.name + ending).unlink()
+            self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
 
 
 def _used(connection: sqlite3.Connection) -> int:

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 _PREFIX = "costctl:answer:"
 _TIMEOUT_S = 1.0
 _AT_ONCE = 500
+_WORDS = {
+    "AuthenticationError": "refuses the user or the password",
+    "NoPermissionError": "does not allow this user what the cache needs: GET, SET, SCAN and UNLINK",
+    "OutOfMemoryError": "is full: give it a maxmemory-policy such as allkeys-lru",
+    "ReadOnlyError": "is a replica that cannot be written to",
+    "TimeoutError": "does not answer",
+    "ConnectionError": "cannot be reached",
+}
 _SAME_PROTOCOL = {"valkey://": "redis://", "valkeys://": "rediss://"}
 
 
@@ -47,7 +55,7 @@ class RedisStore:
             )
         except (ValueError, TypeError):
             raise BadValueError("the URL of the answer cache's Redis is not understood") from None
-        self._errors = (redis.RedisError, OSError)
+        self._errors = (redis.RedisError, OSError, ValueError)  # the last by names that can be no host
         self.name = _name(self._redis.connection_pool.connection_kwargs)
 
     def get(self, key: str) -> bytes | None:
@@ -86,8 +94,13 @@ class RedisStore:
         try:
             yield
         except self._errors as error:
-            # Only the kind of error: what a library or a server says may repeat what it was given.
-            raise AnswerStoreError(f"{self.name}: {type(error).__name__}") from None
+            raise AnswerStoreError(f"{self.name} {_in_words(error)}") from None
+
+
+def _in_words(error: Exception) -> str:
+    """Return what is wrong by the kind of error alone: what a library or a server says may repeat what it was given."""
+    kinds = (kind.__name__ for kind in type(error).__mro__)
+    return next((_WORDS[kind] for kind in kinds if kind in _WORDS), f"has trouble: {type(error).__name__}")
 
 
 def _name(known: dict[str, Any]) -> str:

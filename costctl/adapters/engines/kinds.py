@@ -118,7 +118,7 @@ class CommandEngine:
         values = {"{port}": str(endpoint.port), "{uds}": str(endpoint.uds), "{model}": self.model}
         return LaunchPlan(
             kind=self.kind,
-            model=self.model,
+            model=served_name(self.arguments) or self.model,
             argv=tuple(_fill(word, values) for word in words),
             endpoint=endpoint,
             health_path=self.health_path,

@@ -1,11 +1,12 @@
 """The answer cache before the engine: what is in it neither wakes the engine nor counts as activity.
 
-Equal requests that are in flight at the same time are not merged: each asks the engine.
+Equal requests that are in flight at the same time are not merged: each asks the engine, which computes them side by
+side. To wait for another's answer would mean to share its failure, and to see nothing of a stream until its end.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from costctl.domain.caching import CacheRules
     from costctl.domain.stored_answers import Tokens
     from costctl.ports import AnswerStore, Clock
+
+_REVISION_GOOD_S = 10.0
+"""How long the name of an engine that is not up is good: another may lie on the disk meanwhile."""
 
 
 class CacheBook(Protocol):
@@ -63,7 +67,8 @@ class AnswerCache:
         self._store = GuardedStore(store, clock=clock, patience_s=patience_s)
         self._rules = rules
         self._read_revision = revision
-        self._revision = revision()
+        self._revision, self._read_at = revision(), clock.monotonic()
+        self._engine_is_up = False
         self._book = book
         self._model = model
         self._clock = clock
@@ -72,13 +77,19 @@ class AnswerCache:
 
     def lifecycle_changed(self, before: Lifecycle, after: Lifecycle) -> None:
         """Name the engine anew when one has become ready: it may have fetched other weights (a listener)."""
-        if after.state is EngineState.READY and before.state is not EngineState.READY:
-            self._revision = self._read_revision()
+        self._engine_is_up = after.state is EngineState.READY
+        if self._engine_is_up and before.state is not EngineState.READY:
+            self._name_engine()
 
     def question(self, request: web.BaseRequest, body: bytes) -> Question | None:
         """Return what a request asks, None if the cache has no part in it."""
-        wish = Wish.read(request.headers.get(CACHE_HEADER))
+        if not self._engine_is_up and self._clock.monotonic() - self._read_at >= _REVISION_GOOD_S:
+            self._name_engine()
+        wish = Wish.read(request.headers.get(CACHE_HEADER), request.headers.get("Cache-Control"))
         return read_question(request.raw_path, body, rules=self._rules, wish=wish, revision=self._revision)
+
+    def _name_engine(self) -> None:
+        self._revision, self._read_at = self._read_revision(), self._clock.monotonic()
 
     async def find(self, question: Question) -> StoredAnswer | None:
         """Return the answer to a question, None if there is none that may be given."""
@@ -106,7 +117,7 @@ class AnswerCache:
 
     @property
     def problem(self) -> str | None:
-        """Why it is of no use now; None if it is."""
+        """What is wrong with it now, and what follows from that."""
         return self._store.problem
 
     def status(self) -> dict[str, Any]:
@@ -125,11 +136,13 @@ class AnswerCache:
     async def content(self) -> dict[str, Any]:
         """Return the same with what the store holds. Raises AnswerStoreError."""
         held = await self._store.insist(lambda store: store.content())
-        return self.status() | {"entries": held.entries, "bytes_used": held.bytes_used, "bytes_most": held.bytes_most}
+        return {"is_on": True} | self.status() | asdict(held)
 
     async def clear(self) -> int:
-        """Drop all answers and return how many. Raises AnswerStoreError."""
-        return await self._store.insist(lambda store: store.clear())
+        """Drop all answers and return how many, and use the store again. Raises AnswerStoreError."""
+        dropped = await self._store.insist(lambda store: store.clear())
+        self._store.try_again()
+        return dropped
 
     # --- in the store's threads ----------------------------------------------------------------------------------
 
@@ -145,7 +158,7 @@ class AnswerCache:
 
     def _keep(self, question: Question, content_type: str, chunks: Sequence[bytes]) -> None:
         """Keep an answer if it is complete, and of the engine that was asked; nobody waits for it."""
-        if self._store.rests or question.revision != self._revision:
+        if not self._store.may_keep or question.revision != self._revision:
             return
         size = sum(map(len, chunks))
         self._copies.take(size)
@@ -156,8 +169,8 @@ class AnswerCache:
                 store.put(question.key, answer.to_bytes(), self._rules.ttl_s)
             return answer is not None
 
-        def count(was_stored: bool | None) -> None:  # noqa: FBT001 - the result of `put`
+        def count(was_kept: bool) -> None:  # noqa: FBT001 - the result of `put`
             self._copies.give_back(size)
-            self._counts.stored += bool(was_stored)
+            self._counts.stored += was_kept
 
         self._store.behind(put, count)
