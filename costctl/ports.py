@@ -341,6 +341,12 @@ class Commands(Protocol):
         """Return whether the last one of that name still runs; blocking."""
         ...
 
-    async def start(self, name: str, arguments: Sequence[str], *, folder: str, log: Path) -> Command | None:
-        """Start one in `folder`; None if the last one of that name still runs. Raises CostctlError."""
+    async def start(
+        self, name: str, arguments: Sequence[str], *, folder: str, log: Path, run_id: int
+    ) -> Command | None:
+        """Start one in `folder` that knows its number; None if the last one of that name still runs.
+
+        Raises:
+            CostctlError: it cannot be started.
+        """
         ...

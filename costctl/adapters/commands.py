@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import UTC
 from typing import TYPE_CHECKING
 
+from costctl.domain.batches import RUN_VARIABLE
 from costctl.errors import CostctlError
 
 if TYPE_CHECKING:
@@ -44,8 +45,14 @@ class CostctlCommands:
             os.close(fd)
         return fd is None
 
-    async def start(self, name: str, arguments: Sequence[str], *, folder: str, log: Path) -> CostctlCommand | None:
-        """Start one in `folder`; None if the last one of that name still runs. Raises CostctlError."""
+    async def start(
+        self, name: str, arguments: Sequence[str], *, folder: str, log: Path, run_id: int
+    ) -> CostctlCommand | None:
+        """Start one in `folder` that knows its number; None if the last one of that name still runs.
+
+        Raises:
+            CostctlError: it cannot be started.
+        """
         lock = await asyncio.to_thread(self._lock, name)
         if lock is None:
             return None
@@ -57,6 +64,7 @@ class CostctlCommands:
                     "costctl",
                     *arguments,
                     cwd=folder,
+                    env=os.environ | {RUN_VARIABLE: str(run_id)},
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=output,
                     stderr=asyncio.subprocess.STDOUT,

@@ -57,9 +57,10 @@ def show(*, name: str, as_json: bool) -> None:
     from costctl.reports.printing import console_for
     from costctl.wiring import load_zone
     from costctl.wiring import schedules as wiring
+    from costctl.wiring.schedule_history import read_history
 
     found, now = wiring.schedule_called(name), datetime.now(UTC)
-    last = wiring.history(name, last=1)
+    last = read_history(name, last=1)
     if as_json:
         click.echo(forms.schedule_json(found, last, now), nl=False)
     else:
@@ -78,9 +79,9 @@ def history(*, name: str | None, limit: int, zone_name: str | None, as_json: boo
     from costctl.reports import schedules as forms
     from costctl.reports.printing import console_for
     from costctl.wiring import load_zone
-    from costctl.wiring import schedules as wiring
+    from costctl.wiring.schedule_history import read_history
 
-    found = wiring.history(name, last=limit)
+    found = read_history(name, last=limit)
     if as_json:
         click.echo(forms.history_json(found), nl=False)
     else:

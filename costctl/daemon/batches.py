@@ -167,7 +167,7 @@ class Batches:
             opened = self._open[lease.number]
             opened.lease = lease.begun(self._clock.monotonic())
             opened.began = self._recorder.now()
-            self._recorder.batch_began(lease.number, lease.wish.name)
+            self._recorder.batch_began(lease.number, lease.wish)
             logger.info("batch %d (%s): begins, %d lines", lease.number, lease.wish.name, lease.wish.lines)
         for opened in self._open.values():
             opened.changed.set()

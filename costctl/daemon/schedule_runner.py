@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from functools import partial
 from operator import methodcaller
 from typing import TYPE_CHECKING
 
 from costctl.domain.durations import format_duration
 from costctl.domain.messages import BodyFormat, Message
-from costctl.domain.schedules import RunOutcome, too_late
-from costctl.errors import CostctlError
+from costctl.domain.schedules import ALIVE_EVERY_S, RunOutcome, too_late
+from costctl.errors import CostctlError, LedgerError
 from costctl.waiting import done_within
 
 if TYPE_CHECKING:
@@ -104,7 +105,9 @@ class ScheduleRunner:
     async def _run_taken(self, run_id: int, schedule: Schedule, arguments: Sequence[str], log: Path) -> RunOutcome:
         end = partial(self._end, run_id, schedule)
         try:
-            process = await self._commands.start(schedule.name, arguments, folder=schedule.folder, log=log)
+            process = await self._commands.start(
+                schedule.name, arguments, folder=schedule.folder, log=log, run_id=run_id
+            )
         except CostctlError as error:
             return await end(RunOutcome.FAILED, None, str(error))
         if process is None:
@@ -112,7 +115,7 @@ class ScheduleRunner:
         logger.info("schedule %s: runs `costctl %s`, output in %s", schedule.name, " ".join(arguments), log)
         self._processes[run_id] = process
         try:
-            code, note = await self._watch(process, schedule.limit_s)
+            code, note = await self._watch(run_id, process, schedule.limit_s)
         except asyncio.CancelledError:  # by Ctrl-C
             process.terminate()
             self._record(run_id, RunOutcome.FAILED, None, "interrupted")
@@ -123,15 +126,24 @@ class ScheduleRunner:
             return await end(RunOutcome.SUCCEEDED, code, "")
         return await end(RunOutcome.FAILED, code, note + await asyncio.to_thread(process.last_lines))
 
-    async def _watch(self, process: Command, limit_s: float) -> tuple[int, str]:
+    async def _watch(self, run_id: int, process: Command, limit_s: float) -> tuple[int, str]:
         """Return the exit code, and what was done about it."""
         ended = asyncio.ensure_future(process.wait())
-        if await done_within(self._clock, ended, limit_s):
+        if await self._ends_within(run_id, ended, limit_s):
             return ended.result(), ""
         process.terminate()
         if not await done_within(self._clock, ended, _END_AFTER_TERM_S):
             process.kill()
         return await ended, f"ended by costctl: it ran for more than {format_duration(limit_s)}\n"
+
+    async def _ends_within(self, run_id: int, ended: asyncio.Future[int], limit_s: float) -> bool:
+        deadline = self._clock.monotonic() + limit_s
+        while (left_s := deadline - self._clock.monotonic()) > 0:
+            if await done_within(self._clock, ended, min(left_s, ALIVE_EVERY_S)):
+                return True
+            with suppress(LedgerError):  # said again soon
+                self._submit(methodcaller("schedule_run_lives", run_id, at=self._clock.now()))
+        return ended.done()
 
     async def _pass_over(self, schedule: Schedule, due_at: datetime, now: datetime) -> RunOutcome | None:
         late = format_duration((now - due_at).total_seconds())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from costctl.domain.durations import format_duration
 from costctl.domain.policy import Evidence
-from costctl.domain.schedules import RunOutcome, alarm_after, cold_start_s, handled_until
+from costctl.domain.schedules import RunOutcome, alarm_after, cold_start_s, handled_until, seems_dead
 from costctl.errors import CostctlError
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ _LOOK_EVERY_S = 30.0
 _CLOCK_STEP_S = 5.0
 _JUST_DUE = timedelta(seconds=10)
 """What was due just now is about to run, and the machine must not be stopped in between."""
-_SURELY_STARTED = timedelta(minutes=1)
 
 
 class Schedules:
@@ -100,7 +99,7 @@ class Schedules:
             return Evidence(name=SCHEDULES, active=True, detail=f"{', '.join(sorted(running))} runs")
         now = self._clock.now()
         recent = now - _JUST_DUE
-        alarms = (alarm_after(one, max(recent, self._taken.get(one.id, recent))) for one in self._known.values())
+        alarms = (alarm_after(one, max(recent, self._taken.get(one.id, recent)), now) for one in self._known.values())
         soonest = min(filter(None, alarms), key=lambda alarm: alarm.at, default=None)
         if soonest is None:
             return Evidence(name=SCHEDULES, active=False, detail="none is due")
@@ -130,7 +129,7 @@ class Schedules:
             self._alarms = self._make_alarms(fire)
         if self._alarms is not None:
             now = self._clock.now()
-            alarms = (alarm_after(one, handled_until(one, last_due.get(one.id), now)) for one in found)
+            alarms = (alarm_after(one, handled_until(one, last_due.get(one.id), now), now) for one in found)
             self._alarms.set(list(filter(None, alarms)))
         self._up_to_date = True
 
@@ -164,11 +163,11 @@ class Schedules:
     def _others(self) -> list[ScheduleRun]:
         now, still = self._clock.now(), []
         for run in self._ledger.schedule_runs(self._machine, outcome=RunOutcome.RUNNING):
-            if run.id in self._runner.taken or run.started_at is None:
+            if run.id in self._runner.taken:
                 continue
-            if self._commands.runs(run.schedule) or now - run.started_at < _SURELY_STARTED:
+            if self._commands.runs(run.schedule):
                 still.append(run)
-            else:
+            elif seems_dead(run.alive_at, now):
                 self._lose(run)
         return [run for run in still if self._within_limit(run, now)]
 

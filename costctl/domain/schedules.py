@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from zoneinfo import ZoneInfo
 
+ALIVE_EVERY_S = 30.0
+"""Who runs a command says so often in the ledger that it goes on."""
+_DEAD_AFTER_S = 3 * ALIVE_EVERY_S
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SHORTEST_INTERVAL_S = 60
 _UNKNOWN_START_S = 300.0
@@ -216,9 +219,33 @@ def handled_until(schedule: Schedule, last_due: datetime | None, now: datetime) 
     return min(max(schedule.since, last_due or schedule.since), now)
 
 
-def alarm_after(schedule: Schedule, after: datetime) -> Alarm | None:
-    """Return when `schedule` is due next after an instant, None if it is not, or rests."""
-    at = None if schedule.paused else schedule.next_due(after)
+def seems_dead(alive_at: datetime | None, now: datetime) -> bool:
+    """Return whether nobody runs a command any more, of which it was said last then that it goes on.
+
+    A time that lies in the future comes from a clock that was wrong, and says nothing.
+    """
+    return alive_at is None or abs((now - alive_at).total_seconds()) > _DEAD_AFTER_S
+
+
+def last_passed(schedule: Schedule, after: datetime, now: datetime) -> datetime | None:
+    """Return the last due time in (after, now], None if there is none.
+
+    It is searched for backwards, since a machine may come up after a year in which it was due every minute.
+    """
+    back = timedelta(minutes=1)
+    while True:
+        start = max(after, now - back)
+        found, at = None, schedule.next_due(start)
+        while at is not None and at <= now:
+            found, at = at, schedule.next_due(at)
+        if found is not None or start == after:
+            return found
+        back *= 2
+
+
+def alarm_after(schedule: Schedule, after: datetime, now: datetime) -> Alarm | None:
+    """Return the last due time after an instant that has passed, else the next; None if there is none, or it rests."""
+    at = None if schedule.paused else last_passed(schedule, after, now) or schedule.next_due(after)
     return None if at is None else Alarm(schedule=schedule, at=at)
 
 

@@ -129,10 +129,8 @@ def _end(run: ScheduleRun) -> str:
 
 
 def _cost(figures: RunFigures) -> str:
-    if figures.length is None:
-        return ""
     if figures.cost_micros is None:
-        return "unknown"
+        return "" if figures.length is None else "unknown"
     return f"{format_amount(figures.cost_micros, decimals=4)} {figures.currency}"
 
 

@@ -18,9 +18,7 @@ from costctl.daemon.schedule_runner import ScheduleRunner
 from costctl.domain.schedule_exports import crontab, systemd_units
 from costctl.domain.schedules import no_schedule
 from costctl.errors import CostctlError, LedgerMissingError, LedgerOlderError
-from costctl.reports.schedules import RunFigures
 from costctl.wiring import load_settings, read_ledger
-from costctl.wiring.billing import load_billing
 from costctl.wiring.prices import writable_ledger
 from costctl.wiring.scheduler import machine_of, tell
 
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from costctl.domain.schedules import RunOutcome, Schedule
-    from costctl.domain.sessions import Session
     from costctl.ledger.store import Ledger
     from costctl.ledger.values import ScheduleRun
 
@@ -89,46 +86,6 @@ def run_here(schedule: Schedule) -> tuple[RunOutcome | None, ScheduleRun]:
         )
         outcome = asyncio.run(runner.run(schedule, datetime.now(UTC)))
         return outcome, ledger.schedule_runs(machine, schedule.name, last=1)[0]
-
-
-def history(name: str | None, *, last: int) -> list[RunFigures]:
-    """Return the newest runs of one of this machine's schedules, or of all, newest first. Raises CostctlError."""
-    if name is not None:
-        schedule_called(name)
-    with reading_schedules() as found:
-        if found is None:
-            return []
-        ledger, machine = found
-        apply = load_billing().apply
-        runs = ledger.schedule_runs(machine, name, last=last)
-        starts = [run.started_at for run in runs if run.started_at]
-        sessions = [
-            apply(one)
-            for one in (ledger.sessions(since=min(starts)) if starts else ())
-            if one.instance.machine == machine
-        ]
-        return [_figures(ledger, run, sessions) for run in runs]
-
-
-def _figures(ledger: Ledger, run: ScheduleRun, sessions: Sequence[Session]) -> RunFigures:
-    began, ended = run.started_at, run.ended_at
-    if began is None or ended is None:
-        return RunFigures(run=run, cost_micros=None, currency=None, batches=())
-    during = [one for one in sessions if one.started_at < ended and one.known_until > began]
-    costs = [one.cost(max(began, one.started_at), ended) for one in during]
-
-    def complete(session: Session) -> bool:
-        return session.ended_at is not None or session.known_until >= ended
-
-    known = [cost for cost in costs if cost is not None]
-    currencies = {one.price.currency for one in during if one.price}
-    priced = len(currencies) == 1 and len(known) == len(during) and all(map(complete, during))
-    return RunFigures(
-        run=run,
-        cost_micros=sum(known) if priced else None,
-        currency=currencies.pop() if priced else None,
-        batches=tuple(batch for one in during for batch in ledger.batches(one.id) if began <= batch.started_at < ended),
-    )
 
 
 def as_crontab(schedules: Sequence[Schedule]) -> str:

@@ -72,7 +72,7 @@ class FakeCommands:
     def runs(self, name):
         return name in self.elsewhere
 
-    async def start(self, name, arguments, *, folder, log):
+    async def start(self, name, arguments, *, folder, log, run_id):
         if self.problem:
             raise CostctlError(self.problem)
         if name in self.elsewhere:

@@ -90,5 +90,6 @@ class Night:
 
     async def die(self):
         """End the watch without a farewell, as SIGKILL does."""
+        self.writer_rests = True
         self.watching.cancel()
         await asyncio.gather(self.watching, return_exceptions=True)

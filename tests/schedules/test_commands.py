@@ -20,7 +20,7 @@ def commands(tmp_path):
 
 
 async def start(commands, *arguments, name="nightly", folder="/"):
-    return await commands.start(name, arguments, folder=folder, log=commands.log_of(name, NOW))
+    return await commands.start(name, arguments, folder=folder, log=commands.log_of(name, NOW), run_id=1)
 
 
 async def test_its_output_goes_to_the_log_and_its_end_is_known(commands, tmp_path):
@@ -59,7 +59,8 @@ import asyncio, os, pathlib
 from costctl.adapters.commands import CostctlCommands
 async def main():
     commands = CostctlCommands(pathlib.Path({str(commands._folder)!r}))
-    await commands.start("nightly", ["prices", "import", {str(fifo)!r}], folder="/", log=pathlib.Path("/dev/null"))
+    log = pathlib.Path("/dev/null")
+    await commands.start("nightly", ["prices", "import", {str(fifo)!r}], folder="/", log=log, run_id=1)
     os.kill(os.getpid(), 9)
 asyncio.run(main())
 """

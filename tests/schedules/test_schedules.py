@@ -13,6 +13,7 @@ from costctl.domain.schedules import (
     cold_start_s,
     handled_until,
     instant_at,
+    last_passed,
     parse_rule,
     too_late,
 )
@@ -121,9 +122,39 @@ def test_a_due_time_that_a_wrong_clock_took_in_the_future_does_not_silence_a_sch
 
 
 def test_what_rests_and_what_is_over_has_no_alarm():
-    assert alarm_after(make("every 1h"), LONG_AGO).at == LONG_AGO + timedelta(hours=1)
-    assert alarm_after(make("every 1h", paused=True), LONG_AGO) is None
-    assert alarm_after(make("at 2019-01-01T00:00"), LONG_AGO) is None
+    assert alarm_after(make("every 1h"), LONG_AGO, LONG_AGO).at == LONG_AGO + timedelta(hours=1)
+    assert alarm_after(make("every 1h", paused=True), LONG_AGO, LONG_AGO) is None
+    assert alarm_after(make("at 2019-01-01T00:00"), LONG_AGO, LONG_AGO) is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("every 7m", "2026-06-01T08:55Z"),
+        ("cron * * * * *", "2026-06-01T09:00Z"),
+        ("cron 0 2 * * *", "2026-06-01T00:00Z"),
+        ("cron 0 0 29 2 *", "2024-02-28T23:00Z"),
+        ("cron 0 2 1 1 *", "2026-01-01T01:00Z"),
+        ("at 2020-02-02T00:00", "2020-02-01T23:00Z"),
+    ],
+)
+def test_after_six_years_off_the_last_of_what_passed_is_due(rule, expected):
+    since = LONG_AGO
+    now = datetime(2026, 6, 1, 9, tzinfo=UTC)
+    assert alarm_after(make(rule, since=since), since, now).at == datetime.fromisoformat(expected)
+
+
+@given(
+    rule=st.sampled_from(
+        ["cron */7 1-3 * * *", "cron 0 2 * * *", "every 7h", "cron 15 1 * * 0", "at 2020-01-05T02:00"]
+    ),
+    passed=st.integers(0, 20 * 24 * 60).map(lambda minutes: timedelta(minutes=minutes)),
+)
+def test_the_last_that_passed_is_the_last_of_all(rule, passed):
+    schedule, found, at = make(rule), None, LONG_AGO
+    while (at := schedule.next_due(at)) and at <= LONG_AGO + passed:
+        found = at
+    assert last_passed(schedule, LONG_AGO, LONG_AGO + passed) == found
 
 
 def test_a_cold_start_is_a_usual_one_and_a_margin():

@@ -232,6 +232,21 @@ async def test_a_run_whose_daemon_was_killed_is_lost_once_it_has_ended(night, le
     await again.die()
 
 
+async def test_a_run_that_goes_on_in_a_copy_of_this_machine_is_not_lost(night, ledger):
+    """Copies of an image share the machine's name, and with a shared ledger its schedules, but not its locks."""
+    await started(night, command=("report",))
+    await night.ring()
+    copy = Night(ledger, clock=night.clock)
+    copy.begin()
+    await copy.after(hours=5)
+    assert copy.runs()[0] == ("nightly", "running")
+    assert "nightly runs" not in copy.schedules.evidence().detail, "it is the other one's to stay up for it"
+    await night.die()
+    await copy.after(minutes=3)
+    assert copy.runs()[0] == ("nightly", "lost")
+    await copy.die()
+
+
 async def test_a_run_whose_end_the_ledger_has_not_got_yet_is_not_lost(night):
     await started(night)
     await night.ring()
