@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from costctl.domain.schedules import Schedule
     from costctl.ledger.store import Ledger
 
-_NEVER = ("serve", "demo", "schedule", "stop")  # what does not end, or would end the daemon that runs it
-
 
 @click.command(
     epilog="""\b
@@ -60,6 +58,7 @@ def add(
     from datetime import UTC, datetime
     from pathlib import Path
 
+    from costctl.cli.schedule_checks import demand_command, remarks_on
     from costctl.domain.durations import parse_duration
     from costctl.domain.schedules import Schedule, parse_rule
     from costctl.wiring import load_zone
@@ -70,18 +69,20 @@ def add(
         name=name,
         rule=parse_rule(_rule(cron=cron, every=every, at=at)),
         zone=load_zone(zone_name),
-        command=_checked(command, then),
+        command=demand_command(command, then),
         folder=str(Path.cwd()),
         since=now,
         grace_s=parse_duration(grace),
         limit_s=parse_duration(limit),
         notify=notify,
     )
-    _require_future(made, now)
+    remarks = list(remarks_on(made, _first_due(made, now)))
     wiring.check_targets(notify)
     with wiring.changing_schedules() as (ledger, machine):
         made = replace(made, id=ledger.add_schedule(machine, made))
     click.echo(f"{name} runs {_when(made, now)}")
+    for remark in remarks:
+        click.echo(f"note: {remark}", err=True)
     _tell_daemon()
 
 
@@ -92,31 +93,17 @@ def _rule(**given: str | None) -> str:
     return rules[0]
 
 
-def _checked(command: tuple[str, ...], then: str | None) -> tuple[str, ...]:
-    from costctl.cli.root import COMMANDS
-
-    words = command[1:] if command[:1] == ("costctl",) else command
-    if not words:
-        raise click.UsageError("give the command after --, as in: -- batch jobs.jsonl -o out-{date}.jsonl")
-    if words[0] not in COMMANDS or words[0] in _NEVER:
-        allowed = ", ".join(command for command in COMMANDS if command not in _NEVER)
-        raise BadValueError(f"{words[0]!r} is no command of costctl that can be scheduled: {allowed}")
-    if then is None:
-        return words
-    if words[0] != "batch":
-        raise BadValueError(f"--then is for `batch`, not for {words[0]!r}")
-    return (*words, "--then", then)
-
-
-def _require_future(made: Schedule, now: datetime) -> None:
+def _first_due(made: Schedule, now: datetime) -> datetime:
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     try:
         ZoneInfo(made.zone.key)
     except (ZoneInfoNotFoundError, ValueError):
         raise BadValueError("this machine's time zone has no name: say which with --tz") from None
-    if made.next_due(now) is None:
+    due_at = made.next_due(now)
+    if due_at is None:
         raise BadValueError(f"{made.rule} in {made.zone.key} is in the past")
+    return due_at
 
 
 def _when(made: Schedule, now: datetime) -> str:

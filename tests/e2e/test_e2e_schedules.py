@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from fakes.webhook import Webhook
 from running_costctl import until
 
@@ -42,6 +43,36 @@ def test_what_was_due_while_no_daemon_ran_runs_when_one_is_back_and_only_once(bo
     again.stop()
     assert "missed: runs" not in again.said
     assert [run["outcome"] for run in box.json("schedule", "history")] == ["succeeded"]
+
+
+def test_a_scheduled_batch_is_known_by_its_run_and_its_cost_is_the_batchs(box):
+    daemon = box.serve("--idle-shutdown", "60s", "--price", "1.8 CNY/h")
+    (box.folder / "jobs.jsonl").write_text('{"prompt": "x", "max_tokens": 1}\n')
+    box.ok("batch", "jobs.jsonl", "-o", "by-hand.jsonl")
+    box.ok("schedule", "add", "nightly", "--every", "1d", "--", "batch", "jobs.jsonl", "-o", "out-{date}-{time}.jsonl")
+    box.ok("schedule", "run", "nightly")
+    daemon.stop()
+    (run,) = box.json("schedule", "history")
+    with box.ledger() as ledger:
+        by_hand, own = ledger.batches(1)
+    assert (by_hand.schedule_run_id, own.schedule_run_id, run["batches"]) == (None, 1, [own.id])
+    assert 0 < float(run["cost"]) <= 1.8 / 3600 * run["seconds"]
+
+
+@pytest.mark.parametrize("on_idle", ["exit", "unload"])
+def test_a_shutdown_that_the_daemon_would_refuse_each_night_is_refused_at_once(box, on_idle):
+    box.serve("--idle-shutdown", "60s", "--on-idle", on_idle)
+    nightly = ("schedule", "add", "nightly", "--every", "1d")
+    said = box.refused(*nightly, "--then", "shutdown", "--", "batch", "jobs.jsonl", code=5)
+    assert f"the one that runs has --on-idle {on_idle}, so each run would be refused" in said
+    box.refused(*nightly, "--", "batch", "jobs.jsonl", "--then", "shutdown", code=5)
+    assert box.json("schedule", "list") == []
+
+
+def test_a_daemon_that_stops_the_machine_takes_a_shutdown(box):
+    box.serve("--idle-shutdown", "60s", "--on-idle", "command: true")
+    box.ok("schedule", "add", "nightly", "--every", "1d", "--then", "shutdown", "--", "batch", "jobs.jsonl")
+    assert box.json("schedule", "list")[0]["command"][-2:] == ["--then", "shutdown"]
 
 
 async def test_a_failure_is_told_to_the_targets_of_the_configuration(box):
