@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from costctl.domain.durations import format_duration
 from costctl.domain.policy import Evidence
-from costctl.domain.schedules import RunOutcome, alarm_after, cold_start_s, handled_until, seems_dead
+from costctl.domain.schedules import RunOutcome, alarm_after, cold_start_s, handled_until, last_passed, seems_dead
 from costctl.errors import CostctlError
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from costctl.ports import Alarms, Clock, Commands
 
     Fire = Callable[[int, datetime], object]
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -69,17 +71,18 @@ class Schedules:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def watch(self) -> None:
-        """Set the alarms, and again whenever the clock was set or the ledger could not be read."""
+        """Set the alarms, and again whenever the clock was set, the ledger could not be read or no alarm rang."""
         offset = self._clock_offset()
         while True:
             if abs(self._clock_offset() - offset) > _CLOCK_STEP_S:
                 logger.info("schedules: the clock was set, so what is due next is looked up anew")
                 self._up_to_date = False
             offset = self._clock_offset()
-            if not self._up_to_date:
+            if not self._up_to_date or await self._in_thread(self._overlooks_any):
                 await self.refresh()
-            if self._known:
-                await self._look_after_others()
+            left_running = await self._in_thread(self._others)
+            if left_running is not None:
+                self._left_running = left_running
             await self._clock.sleep(_LOOK_EVERY_S)
 
     async def refresh(self) -> None:
@@ -153,14 +156,25 @@ class Schedules:
         except Exception:
             logger.exception("schedule %s: a fault in costctl", schedule.name)
 
-    async def _look_after_others(self) -> None:
-        """Look what became of runs that others started: an earlier daemon, or `costctl schedule run`."""
+    async def _in_thread(self, look: Callable[[], T]) -> T | None:
+        """Return what a look into the ledger shows; None if there are no schedules, or it cannot be read now."""
         try:
-            self._left_running = await asyncio.to_thread(self._others)
+            return await asyncio.to_thread(look) if self._known else None
         except CostctlError as error:
             logger.warning("schedules: %s", error)
+            return None
+
+    def _overlooks_any(self) -> bool:
+        """Return whether nobody took what was due: a daemon that shares the alarms may have died when it was rung."""
+        last_due, before = self._ledger.last_due(self._machine), self._clock.now() - _JUST_DUE
+        return any(
+            last_passed(one, handled_until(one, last_due.get(one.id), before), before)
+            for one in self._known.values()
+            if not one.paused
+        )
 
     def _others(self) -> list[ScheduleRun]:
+        """Look what became of runs that others started: an earlier daemon, or `costctl schedule run`."""
         now, still = self._clock.now(), []
         for run in self._ledger.schedule_runs(self._machine, outcome=RunOutcome.RUNNING):
             if run.id in self._runner.taken:

@@ -122,6 +122,20 @@ async def test_two_daemons_with_one_ledger_run_a_due_time_once(night, ledger):
     await other.die()
 
 
+async def test_what_another_daemon_was_rung_for_and_died_before_it_took_it_is_taken(night):
+    """Daemons of one machine share their alarms, and an alarm rings for one of them."""
+    await started(night)
+    due = night.alarms.set_to["nightly"]
+    await night.after(hours=1, seconds=9)
+    assert night.alarms.sets == 1
+    await night.after(seconds=22)
+    assert (night.alarms.sets, night.alarms.set_to["nightly"]) == (2, due)
+    await night.ring()
+    assert night.runs() == [("nightly", "running")]
+    await night.after(minutes=2)
+    assert night.alarms.sets == 2
+
+
 async def test_schedules_of_another_machine_are_none_of_ours(night, ledger):
     await started(night)
     other = Night(ledger, clock=night.clock, machine="other")
