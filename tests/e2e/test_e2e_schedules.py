@@ -75,6 +75,20 @@ def test_a_daemon_that_stops_the_machine_takes_a_shutdown(box):
     assert box.json("schedule", "list")[0]["command"][-2:] == ["--then", "shutdown"]
 
 
+def test_a_failure_is_told_to_a_command_of_ones_own(box):
+    told = box.folder / "told"
+    script = f"{{ echo $COSTCTL_TITLE; cat; }} > {told}.new && mv {told}.new {told}"
+    box.folder.joinpath("costctl.toml").write_text(f'[[notify]]\nname = "pager"\ncommand = "{script}"\n')
+    box.serve("--idle-shutdown", "60s")
+    add(box, "bad", 3, "batch", "no-such-file.jsonl")
+    until(told.exists, "the command to be run")
+    title, *body = told.read_text().splitlines()
+    assert title == "costctl: schedule bad: failed with exit code 2"
+    assert "no-such-file.jsonl" in body[-1]
+    (run,) = box.json("schedule", "history")
+    assert (run["outcome"], run["exit_code"], body[-1] in Path(run["log"]).read_text()) == ("failed", 2, True)
+
+
 async def test_a_failure_is_told_to_the_targets_of_the_configuration(box):
     async with Webhook() as hook:
         box.folder.joinpath("costctl.toml").write_text(
