@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+_LOOK_AGAIN_S = 0.1
 _LOGS_KEPT = 100
 _LOG_END = "-YYYYmmddTHHMMSSZ.log"
 _LAST_LINES = 5
@@ -54,6 +55,9 @@ class CostctlCommands:
             CostctlError: it cannot be started.
         """
         lock = await asyncio.to_thread(self._lock, name)
+        if lock is None:  # or somebody only looks whether it runs
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            lock = await asyncio.to_thread(self._lock, name)
         if lock is None:
             return None
         try:

@@ -100,6 +100,8 @@ def run(*, name: str) -> None:
 
     outcome, recorded = wiring.run_here(wiring.schedule_called(name))
     click.echo(f"{name}: {recorded.outcome}; output in {recorded.log}", err=True)
+    if recorded.detail:
+        click.echo(recorded.detail, err=True)
     if outcome is RunOutcome.SKIPPED:
         sys.exit(5)
     if outcome is not RunOutcome.SUCCEEDED:
@@ -134,6 +136,9 @@ def export(*, names: tuple[str, ...], form: str | None, output: str | None) -> N
     awake = [one.name for one in chosen if not one.paused]
     if awake:
         click.echo(f"{', '.join(awake)}: the daemon runs it too, unless you `costctl schedule pause` it", err=True)
+    left_out = wiring.left_out_of_exports()
+    if left_out:
+        click.echo(f"set here, but not in the entries: {', '.join(left_out)}; costctl.toml is for that", err=True)
     if form == "crontab":
         click.echo(wiring.as_crontab(chosen), nl=False)
         return

@@ -63,6 +63,8 @@ def _parsed(words: tuple[str, ...]) -> Mapping[str, Any]:
     """Return what a command would be told."""
     try:
         command, context, rest = _found(list(words))
+        if any(isinstance(parameter.type, click.File) for parameter in command.params):
+            return {}  # to understand it would open the file, which may come yet
         return command.make_context(words[0], rest, parent=context).params
     except click.UsageError as error:
         raise BadValueError(f"`costctl {shlex.join(words)}` would fail: {error.format_message()}") from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from costctl.domain.durations import format_duration
 from costctl.domain.messages import BodyFormat, Message
-from costctl.domain.schedules import ALIVE_EVERY_S, RunOutcome, too_late
+from costctl.domain.schedules import ALIVE_EVERY_S, RunOutcome, seems_dead, too_late
 from costctl.errors import CostctlError, LedgerError
 from costctl.waiting import done_within
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from costctl.domain.schedules import Schedule
     from costctl.ledger.store import Ledger
+    from costctl.ledger.values import ScheduleRun
     from costctl.ports import Clock, Command, Commands
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,24 @@ class ScheduleRunner:
             return await self._run_taken(run_id, schedule, arguments, log)
         finally:
             del self.running[run_id]
+
+    def started_by_others(self, machine: str) -> list[ScheduleRun]:
+        """Return runs that go on here though an earlier daemon or another command began them; blocking.
+
+        What is left of those that nobody runs any more is recorded as lost. Raises CostctlError.
+        """
+        found = self._ledger.schedule_runs(machine, outcome=RunOutcome.RUNNING)
+        others = [run for run in found if run.id not in self.taken]
+        here = [run for run in others if self._commands.runs(run.schedule)]
+        for run in others:
+            if run not in here and seems_dead(run.alive_at, self._clock.now()):
+                self._lose(run)
+        return here
+
+    def _lose(self, run: ScheduleRun) -> None:
+        detail = "nobody saw its end: what had started it was gone before"
+        logger.error("schedule %s: the run of %s is lost: %s", run.schedule, run.due_at.isoformat(), detail)
+        self._ledger.end_schedule_run(run.id, at=None, outcome=RunOutcome.LOST, exit_code=None, detail=detail)
 
     async def stop(self) -> None:
         """Have what runs end: by itself, if it is about to, else asked, else killed."""

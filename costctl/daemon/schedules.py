@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from costctl.domain.durations import format_duration
 from costctl.domain.policy import Evidence
-from costctl.domain.schedules import RunOutcome, alarm_after, cold_start_s, handled_until, last_passed, seems_dead
+from costctl.domain.schedules import RunOutcome, alarm_after, cold_start_s, handled_until, last_passed
 from costctl.errors import CostctlError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from costctl.domain.schedules import Schedule
     from costctl.ledger.store import Ledger
     from costctl.ledger.values import ScheduleRun
-    from costctl.ports import Alarms, Clock, Commands
+    from costctl.ports import Alarms, Clock
 
     Fire = Callable[[int, datetime], object]
 
@@ -48,7 +48,6 @@ class Schedules:
         ledger: Ledger,
         machine: str,
         runner: ScheduleRunner,
-        commands: Commands,
         make_alarms: Callable[[Fire], Alarms],
         earlier_starts_s: Callable[[], Sequence[float]],
         clock: Clock,
@@ -56,7 +55,6 @@ class Schedules:
         self._ledger = ledger
         self._machine = machine
         self._runner = runner
-        self._commands = commands
         self._make_alarms = make_alarms
         self._earlier_starts_s = earlier_starts_s
         self._clock = clock
@@ -80,7 +78,7 @@ class Schedules:
             offset = self._clock_offset()
             if not self._up_to_date or await self._in_thread(self._overlooks_any):
                 await self.refresh()
-            left_running = await self._in_thread(self._others)
+            left_running = await self._in_thread(self._others_going_on)
             if left_running is not None:
                 self._left_running = left_running
             await self._clock.sleep(_LOOK_EVERY_S)
@@ -173,25 +171,12 @@ class Schedules:
             if not one.paused
         )
 
-    def _others(self) -> list[ScheduleRun]:
-        """Look what became of runs that others started: an earlier daemon, or `costctl schedule run`."""
-        now, still = self._clock.now(), []
-        for run in self._ledger.schedule_runs(self._machine, outcome=RunOutcome.RUNNING):
-            if run.id in self._runner.taken:
-                continue
-            if self._commands.runs(run.schedule):
-                still.append(run)
-            elif seems_dead(run.alive_at, now):
-                self._lose(run)
-        return [run for run in still if self._within_limit(run, now)]
+    def _others_going_on(self) -> list[ScheduleRun]:
+        now = self._clock.now()
+        return [run for run in self._runner.started_by_others(self._machine) if self._within_limit(run, now)]
 
     def _within_limit(self, run: ScheduleRun, now: datetime) -> bool:
         """Return whether a run may still keep the machine up."""
         schedule = self._known.get(run.schedule_id)
         limit_s = schedule.limit_s if schedule else 0.0
         return run.started_at is not None and (now - run.started_at).total_seconds() < limit_s
-
-    def _lose(self, run: ScheduleRun) -> None:
-        detail = "nobody saw its end: what had started it was gone before"
-        logger.error("schedule %s: the run of %s is lost: %s", run.schedule, run.due_at.isoformat(), detail)
-        self._ledger.end_schedule_run(run.id, at=None, outcome=RunOutcome.LOST, exit_code=None, detail=detail)

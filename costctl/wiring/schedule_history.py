@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from costctl.adapters.commands import CostctlCommands
+from costctl.config.home import find_home
+from costctl.domain.schedules import RunOutcome, seems_dead
 from costctl.reports.schedules import RunFigures
 from costctl.wiring.billing import load_billing
 from costctl.wiring.schedules import reading_schedules, schedule_called
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
     from costctl.domain.sessions import Session
     from costctl.ledger.store import Ledger
@@ -34,12 +39,20 @@ def read_history(name: str | None, *, last: int) -> list[RunFigures]:
         if found is None:
             return []
         ledger, machine = found
-        runs = ledger.schedule_runs(machine, name, last=last)
+        runs = [_as_it_is(run) for run in ledger.schedule_runs(machine, name, last=last)]
         batches: dict[int | None, list[Batch]] = defaultdict(list)
         for batch in ledger.batches_of_runs([run.id for run in runs]):
             batches[batch.schedule_run_id].append(batch)
         sessions = _sessions(ledger, machine, runs)
         return [_figures(run, batches[run.id], sessions) for run in runs]
+
+
+def _as_it_is(run: ScheduleRun) -> ScheduleRun:
+    """Return `run`, lost if nobody runs it any more and no daemon has said so yet."""
+    if run.outcome is not RunOutcome.RUNNING or not seems_dead(run.alive_at, datetime.now(UTC)):
+        return run
+    goes_on = CostctlCommands(find_home(os.environ).schedules).runs(run.schedule)
+    return run if goes_on else replace(run, outcome=RunOutcome.LOST)
 
 
 def _sessions(ledger: Ledger, machine: str, runs: Sequence[ScheduleRun]) -> list[Session]:

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 def make_schedules(plan: Plan, ledger: Ledger, recorder: Recorder, writer: LedgerWriter, clock: Clock) -> Schedules:
     """Return what runs this machine's schedules in a daemon."""
-    commands, machine, engine = CostctlCommands(plan.home.schedules), machine_of(plan.home), plan.engine
+    machine, engine = machine_of(plan.home), plan.engine
     runner = ScheduleRunner(
         ledger=ledger,
-        commands=commands,
+        commands=CostctlCommands(plan.home.schedules),
         clock=clock,
         submit=writer.submit,
         tell=tell,
@@ -46,7 +46,6 @@ def make_schedules(plan: Plan, ledger: Ledger, recorder: Recorder, writer: Ledge
         ledger=ledger,
         machine=machine,
         runner=runner,
-        commands=commands,
         make_alarms=make_alarms,
         earlier_starts_s=lambda: ledger.start_seconds(engine=engine.kind, model=engine.model),
         clock=clock,

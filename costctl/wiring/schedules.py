@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from costctl.adapters.clock import SystemClock
 from costctl.adapters.commands import CostctlCommands
@@ -23,7 +24,7 @@ from costctl.wiring.prices import writable_ledger
 from costctl.wiring.scheduler import machine_of, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Coroutine, Iterator, Sequence
 
     from costctl.domain.schedules import RunOutcome, Schedule
     from costctl.ledger.store import Ledger
@@ -84,8 +85,19 @@ def run_here(schedule: Schedule) -> tuple[RunOutcome | None, ScheduleRun]:
             tell=tell,
             session_id=lambda: None,
         )
-        outcome = asyncio.run(runner.run(schedule, datetime.now(UTC)))
+        runner.started_by_others(machine)
+        outcome = asyncio.run(_interruptible(runner.run(schedule, datetime.now(UTC))))
         return outcome, ledger.schedule_runs(machine, schedule.name, last=1)[0]
+
+
+async def _interruptible(running: Coroutine[Any, Any, RunOutcome | None]) -> RunOutcome | None:
+    """Have SIGTERM, as from systemd, do what Ctrl-C does: the run is ended and recorded."""
+    task = asyncio.ensure_future(running)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def as_crontab(schedules: Sequence[Schedule]) -> str:
@@ -110,6 +122,11 @@ def write_unit(path: Path, text: str) -> None:
     from costctl.adapters.files import replace_file
 
     replace_file(path, text.encode())
+
+
+def left_out_of_exports() -> list[str]:
+    """Return the variables that are set here and that no entry gets: they may be secrets."""
+    return sorted(name for name in os.environ if name.startswith("COSTCTL_") and name not in _environment())
 
 
 def _environment() -> dict[str, str]:

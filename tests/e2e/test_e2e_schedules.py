@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from fakes.webhook import Webhook
-from running_costctl import until
+from running_costctl import PATIENCE_S, until
 
 
 def soon(seconds):
@@ -87,6 +91,24 @@ def test_a_failure_is_told_to_a_command_of_ones_own(box):
     assert "no-such-file.jsonl" in body[-1]
     (run,) = box.json("schedule", "history")
     assert (run["outcome"], run["exit_code"], body[-1] in Path(run["log"]).read_text()) == ("failed", 2, True)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "outcome"), [(signal.SIGTERM, 130, "failed"), (signal.SIGKILL, -9, "running")]
+)
+def test_a_run_by_hand_that_is_ended_is_recorded_or_lost(box, number, code, outcome):
+    os.mkfifo(box.folder / "fifo")
+    box.ok("schedule", "add", "long", "--every", "1d", "--", "prices", "import", "fifo")  # waits for a writer
+    command = [sys.executable, "-m", "costctl", "schedule", "run", "long"]
+    process = subprocess.Popen(command, env=box.environment, cwd=box.folder, stderr=subprocess.DEVNULL)
+    until(lambda: [one["outcome"] for one in box.json("schedule", "history")] == ["running"], "it to run")
+    process.send_signal(number)
+    assert process.wait(PATIENCE_S) == code
+    assert [one["outcome"] for one in box.json("schedule", "history")] == [outcome]
+    if number == signal.SIGKILL:
+        assert "the run before it was still going on" in box.refused("schedule", "run", "long", code=5)
+        with (box.folder / "fifo").open("w"):
+            pass  # lets it end
 
 
 async def test_a_failure_is_told_to_the_targets_of_the_configuration(box):

@@ -38,7 +38,6 @@ class Night:
             ledger=ledger,
             machine=machine,
             runner=self.runner,
-            commands=self.commands,
             make_alarms=self._make_alarms,
             earlier_starts_s=lambda: starts_s,
             clock=self.clock,

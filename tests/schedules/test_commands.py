@@ -51,6 +51,12 @@ print(commands.runs("nightly"), commands.runs("other"))
     assert (await (await start(commands, "--version")).wait()) == 0
 
 
+async def test_who_looks_whether_one_runs_keeps_none_from_starting(commands):
+    lock = commands._lock("nightly")  # as it is held for the moment of a look
+    asyncio.get_running_loop().call_later(0.02, os.close, lock)
+    assert (await (await start(commands, "--version")).wait()) == 0
+
+
 async def test_a_process_that_outlives_who_started_it_keeps_the_next_away(commands, tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)

@@ -59,11 +59,17 @@ class Past:
             self.ledger.end_batch(number, at=after(ends), **DONE)
         return number
 
+    def outcomes(self):
+        return [one["outcome"] for one in self._history()]
+
     def history(self):
+        return [(one["batches"], one["cost"]) for one in self._history()]
+
+    def _history(self):
         environment = {"COSTCTL_HOME": str(self.home), "COSTCTL_CONFIG": None, "XDG_CONFIG_HOME": str(self.home)}
         done = CliRunner().invoke(cli, ["schedule", "history", "--json"], env=environment)
         assert done.exit_code == 0, (done.output, done.exception)
-        return [(one["batches"], one["cost"]) for one in reversed(json.loads(done.stdout))]
+        return list(reversed(json.loads(done.stdout)))
 
 
 @pytest.fixture
@@ -102,6 +108,13 @@ def test_a_lost_run_costs_what_its_batch_did_if_that_came_to_its_end(past):
 def test_a_run_that_goes_on_has_no_cost_yet(past):
     own = past.batch(10, run=past.run(10))
     assert past.history() == [([own], None)]
+
+
+def test_a_run_that_nobody_runs_any_more_is_not_said_to_run_for_ever(past):
+    past.run(10)
+    number = past.run(20)
+    past.ledger.schedule_run_lives(number, at=datetime.now(UTC))
+    assert past.outcomes() == ["lost", "running"]
 
 
 def test_a_batch_of_a_run_that_the_ledger_does_not_have_is_nobodys(past):
