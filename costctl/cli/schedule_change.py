@@ -9,11 +9,9 @@ import click
 from costctl.errors import BadValueError, DaemonError, DaemonNotRunningError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from costctl.domain.schedules import Schedule
-    from costctl.ledger.store import Ledger
 
 
 @click.command(
@@ -108,17 +106,19 @@ def _first_due(made: Schedule, now: datetime) -> datetime:
 
 def _when(made: Schedule, now: datetime) -> str:
     due = made.next_due(now)
-    first = f", next {due.astimezone(made.zone):%Y-%m-%d %H:%M} {made.zone.key}" if due else ""
-    return f"{made.rule}{first}"
+    if due is None:
+        return f"{made.rule}, which has passed: never again"
+    return f"{made.rule}, next {due.astimezone(made.zone):%Y-%m-%d %H:%M} {made.zone.key}"
 
 
-def _tell_daemon() -> None:
+def _tell_daemon(*, needed: bool = True) -> None:
     from costctl.cli.client import ask
 
     try:
         ask("POST", "/schedules/refresh")
     except DaemonNotRunningError:
-        click.echo("no daemon runs: start one with `costctl serve`, or nothing will happen", err=True)
+        if needed:
+            click.echo("no daemon runs: start one with `costctl serve`, or nothing will happen", err=True)
     except DaemonError as error:
         click.echo(f"{error}; it is recorded, and holds at the latest when the daemon starts again", err=True)
 
@@ -127,8 +127,12 @@ def _tell_daemon() -> None:
 @click.argument("name")
 def pause(*, name: str) -> None:
     """Let a schedule rest; a run that goes on is not ended."""
-    _change(lambda ledger, machine: ledger.pause_schedule(machine, name))
+    from costctl.wiring import schedules as wiring
+
+    with wiring.changing_schedules() as (ledger, machine):
+        ledger.pause_schedule(machine, name)
     click.echo(f"{name} rests until `costctl schedule resume {name}`")
+    _tell_daemon(needed=False)
 
 
 @click.command(epilog="\b\nExamples:\n  costctl schedule resume nightly")
@@ -140,21 +144,23 @@ def resume(*, name: str) -> None:
     from costctl.wiring import schedules as wiring
 
     now = datetime.now(UTC)
-    _change(lambda ledger, machine: ledger.resume_schedule(machine, name, at=now))
+    with wiring.changing_schedules() as (ledger, machine):
+        ledger.resume_schedule(machine, name, at=now)
     click.echo(f"{name} runs {_when(wiring.schedule_called(name), now)}")
+    _tell_daemon()
 
 
 @click.command(epilog="\b\nExamples:\n  costctl schedule remove nightly")
 @click.argument("name")
 def remove(*, name: str) -> None:
     """Remove a schedule with its history; a run that goes on is not ended, and what it costs stays in the ledger."""
-    _change(lambda ledger, machine: ledger.remove_schedule(machine, name))
-    click.echo(f"removed {name}")
-
-
-def _change(verb: Callable[[Ledger, str], None]) -> None:
+    from costctl.domain.schedules import RunOutcome
     from costctl.wiring import schedules as wiring
 
     with wiring.changing_schedules() as (ledger, machine):
-        verb(ledger, machine)
-    _tell_daemon()
+        running = ledger.schedule_runs(machine, name, outcome=RunOutcome.RUNNING)
+        ledger.remove_schedule(machine, name)
+    click.echo(f"removed {name}")
+    for run in running:
+        click.echo(f"a run goes on to its end; its output is in {run.log}", err=True)
+    _tell_daemon(needed=False)

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from costctl.cli.root import cli
 from costctl.errors import BadValueError, CostctlError, LedgerError, RefusedError
+from costctl.ledger.store import Ledger
 
 NIGHTLY = ("add", "nightly", "--cron", "0 2 * * *", "--tz", "Europe/Berlin")
 
@@ -68,7 +69,18 @@ def test_a_schedule_is_paused_resumed_and_removed(run):
     assert listed(run)[0]["paused"] is False
     run("remove", "nightly")
     assert listed(run) == []
-    assert "add one with" in run("list")
+    assert "shows how to add one" in run("list")
+
+
+def test_removing_what_runs_says_that_it_goes_on(run, home):
+    run(*NIGHTLY, "--", "sessions")
+    with Ledger.open(f"sqlite:///{home / 'ledger.db'}") as ledger:
+        (made,) = ledger.schedules((home / "machine-id").read_text().strip())
+        now = datetime.now(UTC)
+        ledger.begin_schedule_run(made.id, due_at=now, at=now, command=(), session_id=None, log="/the/log")
+    run("remove", "nightly")
+    assert run.said == "a run goes on to its end; its output is in /the/log\n"
+    assert json.loads(run("history", "--json")) == []
 
 
 def test_run_runs_it_now_and_ends_with_its_code(run):

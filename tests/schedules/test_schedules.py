@@ -65,6 +65,41 @@ def test_every_counts_real_time_across_a_change():
     assert hours == ["29 00:00 +0100", "29 13:00 +0200"]
 
 
+# --- America/New_York: on 8 March 2026 02:00 becomes 03:00, on 1 November 02:00 becomes 01:00 ---
+
+
+def test_in_new_york_too_a_skipped_time_is_due_at_the_gap_and_a_repeated_one_once():
+    nightly = make("cron 30 2 * * *", "America/New_York")
+    assert due_between(nightly, "2026-03-07T12:00-05:00", "2026-03-09T12:00-04:00") == [
+        "08 03:00 -0400",
+        "09 02:30 -0400",
+    ]
+    early = make("cron 30 1 * * *", "America/New_York")
+    assert due_between(early, "2026-10-31T12:00-04:00", "2026-11-02T12:00-05:00") == [
+        "01 01:30 -0400",
+        "02 01:30 -0500",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("zone", "wall", "expected"),
+    [
+        (BERLIN, "2026-03-29T02:30", ["29 03:00 +0200"]),
+        (BERLIN, "2026-10-25T02:30", ["25 02:30 +0200"]),
+        ("America/New_York", "2026-03-08T02:30", ["08 03:00 -0400"]),
+        ("America/New_York", "2026-11-01T01:30", ["01 01:30 -0400"]),
+    ],
+)
+def test_once_in_a_gap_or_an_overlap_is_once(zone, wall, expected):
+    assert due_between(make(f"at {wall}", zone), "2026-01-01T00:00Z", "2027-01-01T00:00Z") == expected
+
+
+def test_every_hour_is_every_hour_where_one_is_repeated():
+    schedule = make("every 1h", "America/New_York", since=datetime(2026, 11, 1, 4, 30, tzinfo=UTC))
+    hours = due_between(schedule, "2026-11-01T00:30-04:00", "2026-11-01T03:00-05:00")
+    assert hours == ["01 01:30 -0400", "01 01:30 -0500", "01 02:30 -0500"]
+
+
 @pytest.mark.parametrize(
     ("zone", "wall", "expected"),
     [

@@ -171,6 +171,29 @@ async def test_a_time_that_passed_longer_ago_is_recorded_as_missed_and_told(nigh
     assert "missed" in night.told[0][1].title
 
 
+@pytest.mark.parametrize(("grace_h", "outcome"), [(1, "missed"), (12, "running")])
+async def test_a_machine_that_was_off_for_nights_runs_once_in_the_morning_if_that_is_still_of_use(
+    night, grace_h, outcome
+):
+    night.add("cron 0 2 * * *", grace_s=grace_h * 3600.0)
+    await night.after(hours=24 * 5 + 9 - night.clock.now().hour)  # five nights, and it comes up at 09:00
+    night.begin()
+    await settle()
+    due = await night.ring()
+    assert (due.hour, night.clock.now() - due) == (2, timedelta(hours=7))
+    assert night.runs() == [("nightly", outcome)], "of the nights before nothing is run nor recorded"
+    assert night.alarms.set_to["nightly"] == due
+
+
+@pytest.mark.parametrize(("hours", "outcome"), [(1.5, "running"), (30, "missed")])
+async def test_a_clock_that_is_set_over_a_due_time_has_it_caught_up_or_missed(night, hours, outcome):
+    await started(night, "cron 0 13 * * *")
+    night.clock.step_wall_clock(3600 * hours)
+    await night.after(seconds=31)
+    await night.ring()
+    assert night.runs() == [("nightly", outcome)]
+
+
 async def test_a_restart_runs_nothing_twice_and_forgets_nothing(night, ledger):
     await started(night)
     due = await night.ring()
