@@ -18,7 +18,7 @@ from costctl.domain.batches import RUN_VARIABLE
 from costctl.errors import CostctlError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -30,10 +30,11 @@ _LAST_BYTES = 4096
 
 
 class CostctlCommands:
-    """Runs commands; locks and logs lie in `folder`."""
+    """Runs commands; locks and logs lie in `folder`, and `environment` is added to this process's own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._folder = folder
+        self._environment = environment
 
     def log_of(self, name: str, at: datetime) -> Path:
         """Return where the output of a run that starts then goes."""
@@ -68,7 +69,7 @@ class CostctlCommands:
                     "costctl",
                     *arguments,
                     cwd=folder,
-                    env=os.environ | {RUN_VARIABLE: str(run_id)},
+                    env=os.environ | self._environment | {RUN_VARIABLE: str(run_id)},
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=output,
                     stderr=asyncio.subprocess.STDOUT,

@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from costctl.adapters.commands import CostctlCommands
 from costctl.config.home import find_home
 from costctl.domain.schedules import RunOutcome, seems_dead
 from costctl.reports.schedules import RunFigures
 from costctl.wiring.billing import load_billing
+from costctl.wiring.scheduler import commands_in
 from costctl.wiring.schedules import reading_schedules, schedule_called
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _as_it_is(run: ScheduleRun) -> ScheduleRun:
     """Return `run`, lost if nobody runs it any more and no daemon has said so yet."""
     if run.outcome is not RunOutcome.RUNNING or not seems_dead(run.alive_at, datetime.now(UTC)):
         return run
-    goes_on = CostctlCommands(find_home(os.environ).schedules).runs(run.schedule)
+    goes_on = commands_in(find_home(os.environ)).runs(run.schedule)
     return run if goes_on else replace(run, outcome=RunOutcome.LOST)
 
 

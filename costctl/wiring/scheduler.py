@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from costctl.adapters.commands import CostctlCommands
@@ -30,7 +32,7 @@ def make_schedules(plan: Plan, ledger: Ledger, recorder: Recorder, writer: Ledge
     machine, engine = machine_of(plan.home), plan.engine
     runner = ScheduleRunner(
         ledger=ledger,
-        commands=CostctlCommands(plan.home.schedules),
+        commands=commands_in(plan.home),
         clock=clock,
         submit=writer.submit,
         tell=tell,
@@ -50,6 +52,17 @@ def make_schedules(plan: Plan, ledger: Ledger, recorder: Recorder, writer: Ledge
         earlier_starts_s=lambda: ledger.start_seconds(engine=engine.kind, model=engine.model),
         clock=clock,
     )
+
+
+def commands_in(home: Home) -> CostctlCommands:
+    """Return what runs commands in `home`."""
+    return CostctlCommands(home.schedules, environment_of(home))
+
+
+def environment_of(home: Home) -> dict[str, str]:
+    """Return what a command needs to find the same home and settings as this one, from whatever folder."""
+    config = os.environ.get("COSTCTL_CONFIG")
+    return {"COSTCTL_HOME": str(home.folder)} | ({"COSTCTL_CONFIG": str(Path(config).absolute())} if config else {})
 
 
 def machine_of(home: Home) -> str:

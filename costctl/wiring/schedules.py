@@ -8,11 +8,9 @@ import signal
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from costctl.adapters.clock import SystemClock
-from costctl.adapters.commands import CostctlCommands
 from costctl.config.home import find_home
 from costctl.config.notifications import choose_targets, read_targets
 from costctl.daemon.schedule_runner import ScheduleRunner
@@ -21,10 +19,11 @@ from costctl.domain.schedules import no_schedule
 from costctl.errors import CostctlError, LedgerMissingError, LedgerOlderError
 from costctl.wiring import load_settings, read_ledger
 from costctl.wiring.prices import writable_ledger
-from costctl.wiring.scheduler import machine_of, tell
+from costctl.wiring.scheduler import commands_in, environment_of, machine_of, tell
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
+    from pathlib import Path
 
     from costctl.domain.schedules import RunOutcome, Schedule
     from costctl.ledger.store import Ledger
@@ -79,7 +78,7 @@ def run_here(schedule: Schedule) -> tuple[RunOutcome | None, ScheduleRun]:
     with changing_schedules() as (ledger, machine):
         runner = ScheduleRunner(
             ledger=ledger,
-            commands=CostctlCommands(home.schedules),
+            commands=commands_in(home),
             clock=SystemClock(),
             submit=lambda verb: verb(ledger),
             tell=tell,
@@ -104,12 +103,14 @@ def as_crontab(schedules: Sequence[Schedule]) -> str:
     """Return schedules as lines of a crontab of this machine. Raises BadValueError."""
     from costctl.config.zones import system_zone
 
-    return crontab(schedules, program=_PROGRAM, environment=_environment(), system_zone=system_zone({}).key)
+    return crontab(
+        schedules, program=_PROGRAM, environment=environment_of(find_home(os.environ)), system_zone=system_zone({}).key
+    )
 
 
 def as_units(schedules: Sequence[Schedule]) -> dict[str, str]:
     """Return schedules as units of systemd, by the names of their files."""
-    environment = _environment()
+    environment = environment_of(find_home(os.environ))
     return {
         name: text
         for one in schedules
@@ -126,11 +127,6 @@ def write_unit(path: Path, text: str) -> None:
 
 def left_out_of_exports() -> list[str]:
     """Return the variables that are set here and that no entry gets: they may be secrets."""
-    return sorted(name for name in os.environ if name.startswith("COSTCTL_") and name not in _environment())
-
-
-def _environment() -> dict[str, str]:
-    """Return what a command needs to find the same home and settings as this one."""
-    home = {"COSTCTL_HOME": str(find_home(os.environ).folder)}
-    config = os.environ.get("COSTCTL_CONFIG")
-    return home | ({"COSTCTL_CONFIG": str(Path(config).absolute())} if config else {})
+    return sorted(
+        name for name in os.environ if name.startswith("COSTCTL_") and name not in environment_of(find_home(os.environ))
+    )

@@ -16,7 +16,7 @@ NOW = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
 
 @pytest.fixture
 def commands(tmp_path):
-    return CostctlCommands(tmp_path / "logs" / "schedules")
+    return CostctlCommands(tmp_path / "logs" / "schedules", {})
 
 
 async def start(commands, *arguments, name="nightly", folder="/"):
@@ -41,7 +41,7 @@ async def test_the_next_does_not_start_while_one_runs_not_even_from_another_proc
     program = f"""
 import pathlib
 from costctl.adapters.commands import CostctlCommands
-commands = CostctlCommands(pathlib.Path({str(commands._folder)!r}))
+commands = CostctlCommands(pathlib.Path({str(commands._folder)!r}), {{}})
 print(commands.runs("nightly"), commands.runs("other"))
 """
     done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True)
@@ -64,7 +64,7 @@ async def test_a_process_that_outlives_who_started_it_keeps_the_next_away(comman
 import asyncio, os, pathlib
 from costctl.adapters.commands import CostctlCommands
 async def main():
-    commands = CostctlCommands(pathlib.Path({str(commands._folder)!r}))
+    commands = CostctlCommands(pathlib.Path({str(commands._folder)!r}), {{}})
     log = pathlib.Path("/dev/null")
     await commands.start("nightly", ["prices", "import", {str(fifo)!r}], folder="/", log=log, run_id=1)
     os.kill(os.getpid(), 9)

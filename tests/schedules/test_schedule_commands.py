@@ -27,10 +27,10 @@ def home(tmp_path, empty_ledger):
 def run(home, tmp_path):
     environment = {"COSTCTL_HOME": str(home), "COSTCTL_CONFIG": None, "XDG_CONFIG_HOME": str(tmp_path), "TZ": "UTC"}
 
-    def run(*arguments, error=None, code=0):
+    def run(*arguments, error=None, code=0, folder=".", **more):
         run.said = ""
-        with contextlib.chdir(tmp_path):
-            result = CliRunner().invoke(cli, ["schedule", *arguments], env=environment)
+        with contextlib.chdir(tmp_path / folder):
+            result = CliRunner().invoke(cli, ["schedule", *arguments], env=environment | more)
         if error is not None:
             assert isinstance(result.exception, error), (result.output, result.exception)
             return str(result.exception)
@@ -70,6 +70,12 @@ def test_a_schedule_is_paused_resumed_and_removed(run):
     run("remove", "nightly")
     assert listed(run) == []
     assert "shows how to add one" in run("list")
+
+
+def test_a_home_that_is_named_from_here_is_the_same_in_the_schedules_folder(run, home, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    run("add", "look", "--every", "1h", "--", "sessions", folder="elsewhere")
+    run("run", "look", COSTCTL_HOME="home")  # which finds no ledger in elsewhere/home
 
 
 def test_removing_what_runs_says_that_it_goes_on(run, home):

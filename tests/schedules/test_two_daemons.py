@@ -25,7 +25,7 @@ from costctl.daemon.schedules import Schedules
 from costctl.ledger.store import Ledger
 
 async def main(url, folder):
-    ledger, commands, clock = Ledger.open(url), CostctlCommands(pathlib.Path(folder)), SystemClock()
+    ledger, commands, clock = Ledger.open(url), CostctlCommands(pathlib.Path(folder), {}), SystemClock()
     runner = ScheduleRunner(
         ledger=ledger, commands=commands, clock=clock, submit=lambda verb: verb(ledger), tell=lambda *_: None,
         session_id=lambda: None,
