@@ -308,11 +308,6 @@ class Alarms(Protocol):
 class Command(Protocol):
     """A command of costctl that runs in a process of its own."""
 
-    @property
-    def log(self) -> Path:
-        """Where its output goes."""
-        ...
-
     async def wait(self) -> int:
         """Return its exit code when it has ended; a signal that ended it is negative."""
         ...

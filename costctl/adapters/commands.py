@@ -110,11 +110,6 @@ class CostctlCommand:
         self._process = process
         self._log = log
 
-    @property
-    def log(self) -> Path:
-        """Where its output goes."""
-        return self._log
-
     async def wait(self) -> int:
         """Return its exit code when it has ended; a signal that ended it is negative."""
         return await self._process.wait()

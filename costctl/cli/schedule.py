@@ -75,7 +75,10 @@ def show(*, name: str, as_json: bool) -> None:
 @click.option("--tz", "zone_name", metavar="ZONE", help="Time zone to show; else as configured, or this machine's.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def history(*, name: str | None, limit: int, zone_name: str | None, as_json: bool) -> None:
-    """Show what became of due times, newest first, and what each run cost."""
+    """Show what became of due times, newest first, and what each run cost.
+
+    That of a batch is the machine's while the batch was worked on; of another command it is the machine's meanwhile.
+    """
     from costctl.reports import schedules as forms
     from costctl.reports.printing import console_for
     from costctl.wiring import load_zone
@@ -140,7 +143,10 @@ def export(*, names: tuple[str, ...], form: str | None, output: str | None) -> N
     if left_out:
         click.echo(f"set here, but not in the entries: {', '.join(left_out)}; costctl.toml is for that", err=True)
     if form == "crontab":
-        click.echo(wiring.as_crontab(chosen), nl=False)
+        text = wiring.as_crontab(chosen)
+        if "CRON_TZ=" in text:
+            click.echo("Debian's cron would take another zone's times for its own: use --systemd there", err=True)
+        click.echo(text, nl=False)
         return
     for name, text in wiring.as_units(chosen).items():
         if output:

@@ -20,8 +20,11 @@ Examples:
   costctl schedule add nightly --cron '0 2 * * *' --tz Asia/Shanghai -- batch jobs.jsonl -o out-{date}.jsonl
   costctl schedule add once --at 2026-12-01T02:00 -- report --month 2026-11 -o november.html
 
-{date}, {time} and {name} in the command become those of the due time. A local time that the clocks skip is due where
-they skip it, one that they repeat is due once; --every counts real time, from now on.
+{date}, {time} and {name} in the command become the due time's (2026-12-01, 0200) and the schedule's name. The command
+runs as if typed in this folder, so relative paths are of it. Of times that were missed the last runs once, if that is
+within --grace; what is due while the last run goes on is skipped; `history` shows both. A local time that the clocks
+skip is due where they skip it, one that they repeat is due once; --every counts real time, from now on. --then shutdown
+is refused while a daemon runs whose --on-idle does not stop the machine.
 """
 )
 @click.argument("name")

@@ -49,6 +49,8 @@ def remarks_on(made: Schedule, due_at: datetime) -> Iterator[str]:
         BadValueError: its command would not be understood.
         RefusedError: it would fail each time, as things are.
     """
+    if not made.folder.isprintable():
+        raise BadValueError(f"the name of this folder, {made.folder!r}, cannot be written into a ledger or a crontab")
     told = _parsed(made.arguments_at(due_at))
     if "file" not in told:
         return

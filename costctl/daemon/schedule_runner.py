@@ -96,15 +96,18 @@ class ScheduleRunner:
         found = self._ledger.schedule_runs(machine, outcome=RunOutcome.RUNNING)
         others = [run for run in found if run.id not in self.taken]
         here = [run for run in others if self._commands.runs(run.schedule)]
-        for run in others:
-            if run not in here and seems_dead(run.alive_at, self._clock.now()):
-                self._lose(run)
+        dead = [run for run in others if run not in here and seems_dead(run.alive_at, self._clock.now())]
+        if dead:
+            self._lose(dead, self._ledger.schedules(machine))
         return here
 
-    def _lose(self, run: ScheduleRun) -> None:
-        detail = "nobody saw its end: what had started it was gone before"
-        logger.error("schedule %s: the run of %s is lost: %s", run.schedule, run.due_at.isoformat(), detail)
-        self._ledger.end_schedule_run(run.id, at=None, outcome=RunOutcome.LOST, exit_code=None, detail=detail)
+    def _lose(self, runs: Sequence[ScheduleRun], schedules: Sequence[Schedule]) -> None:
+        for run in runs:
+            detail = f"nobody saw its end: what had started it was gone before; its output is in {run.log}"
+            self._ledger.end_schedule_run(run.id, at=None, outcome=RunOutcome.LOST, exit_code=None, detail=detail)
+            for schedule in schedules:
+                if schedule.id == run.schedule_id:  # else it was removed in this moment
+                    self._report(schedule, RunOutcome.LOST, detail, None)
 
     async def stop(self) -> None:
         """Have what runs end: by itself, if it is about to, else asked, else killed."""
@@ -188,6 +191,9 @@ class ScheduleRunner:
 
     async def report(self, schedule: Schedule, outcome: RunOutcome, detail: str, exit_code: int | None = None) -> None:
         """Say what became of a due time: in the log, and if it is no success to those who want to know."""
+        await asyncio.to_thread(self._report, schedule, outcome, detail, exit_code)
+
+    def _report(self, schedule: Schedule, outcome: RunOutcome, detail: str, exit_code: int | None) -> None:
         words = f"schedule {schedule.name}: {outcome}" + (f" with exit code {exit_code}" if exit_code else "")
         if outcome is RunOutcome.SUCCEEDED:
             logger.info("%s", words)
@@ -195,6 +201,6 @@ class ScheduleRunner:
         logger.error("%s: %s", words, detail)
         message = Message(title=f"costctl: {words}", body=detail or words, body_format=BodyFormat.TEXT)
         try:
-            await asyncio.to_thread(self._tell, schedule.notify, message)
+            self._tell(schedule.notify, message)
         except CostctlError as error:
             logger.error("schedule %s: nobody was told: %s", schedule.name, error)  # noqa: TRY400 - the words say it

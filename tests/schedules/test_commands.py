@@ -27,7 +27,7 @@ async def test_its_output_goes_to_the_log_and_its_end_is_known(commands, tmp_pat
     assert commands.runs("nightly") is False
     command = await start(commands, "config", "no-such-thing", folder=str(tmp_path))
     assert await command.wait() == 2
-    assert command.log.name == "nightly-20260131T020000Z.log"
+    assert commands.log_of("nightly", NOW).name == "nightly-20260131T020000Z.log"
     assert "no-such-thing" in command.last_lines()
     assert commands.runs("nightly") is False
 
@@ -97,4 +97,4 @@ async def test_only_the_newest_logs_are_kept(commands):
     command = await start(commands, "--version")
     await command.wait()
     kept = sorted(path.name for path in others.parent.glob("nightly-2*.log"))
-    assert (len(kept), kept[-1], others.exists()) == (100, command.log.name, True)
+    assert (len(kept), kept[-1], others.exists()) == (100, commands.log_of("nightly", NOW).name, True)

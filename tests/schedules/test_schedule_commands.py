@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 from datetime import UTC, datetime, timedelta
 
@@ -174,6 +175,14 @@ def test_an_input_that_is_missing_is_pointed_at_and_may_come_yet(run, tmp_path):
     assert "is not there yet" in run.said
 
 
+@pytest.mark.parametrize("name", [b"two\nlines", b"no utf-8 \xff"])
+def test_a_folder_that_could_not_be_in_a_crontab_is_refused(run, tmp_path, name):
+    folder = os.fsdecode(name)
+    (tmp_path / folder).mkdir()
+    said = run("add", "x", "--every", "1h", "--", "sessions", folder=folder, error=BadValueError)
+    assert "cannot be written into a ledger or a crontab" in said
+
+
 def test_then_goes_before_what_is_for_the_engine(run):
     run(*NIGHTLY, "--then", "unload", "--", "batch", "jobs.jsonl", "--", "--max-model-len", "2048")
     expected = ["batch", "jobs.jsonl", "--then", "unload", "--", "--max-model-len", "2048"]
@@ -204,6 +213,7 @@ def test_what_is_not_said_is_asked_for(run, arguments, words):
 def test_exports_are_printed_or_written(run, tmp_path):
     run(*NIGHTLY, "--", "sessions")
     assert "schedule run nightly" in run("export", "--crontab").splitlines()[-1]
+    assert "Debian's cron would take another zone's times for its own: use --systemd there" in run.said
     assert "OnCalendar=*-*-* 02:00:00 Europe/Berlin" in run("export", "nightly", "--systemd")
     run("export", "--systemd", "--output", str(tmp_path))
     assert (tmp_path / "costctl-nightly.timer").read_text().startswith("[Unit]\n")

@@ -266,6 +266,9 @@ async def test_a_run_whose_daemon_was_killed_is_lost_once_it_has_ended(night, le
     await again.after(minutes=1)
     assert again.runs() == [("nightly", "lost")]
     assert again.last().ended_at is None
+    ((_, message),) = again.told
+    assert message.title == "costctl: schedule nightly: lost"
+    assert f"its output is in {again.last().log}" in message.body
     await again.die()
 
 
