@@ -113,11 +113,15 @@ class Schedules(Transactions):
     def end_schedule_run(
         self, run_id: int, *, at: datetime | None, outcome: RunOutcome, exit_code: int | None, detail: str
     ) -> None:
-        """Record how a run ended, if it was not yet; `at` is None if nobody knows when."""
+        """Record how a run ended, if it was not yet; `at` is None if nobody knows when.
+
+        Who thinks it lost may be wrong, as when a ledger was away for minutes: then who ran it has the last word.
+        """
         values: dict[str, Any] = {"ended_at": at, "outcome": outcome, "exit_code": exit_code, "detail": detail}
         if outcome is RunOutcome.SKIPPED:
             values["started_at"] = None
-        still = (SCHEDULE_RUNS.c.id == run_id, SCHEDULE_RUNS.c.outcome == RunOutcome.RUNNING)
+        open_ = (RunOutcome.RUNNING,) if outcome is RunOutcome.LOST else (RunOutcome.RUNNING, RunOutcome.LOST)
+        still = (SCHEDULE_RUNS.c.id == run_id, SCHEDULE_RUNS.c.outcome.in_(open_))
         with self._begin() as connection:
             connection.execute(update(SCHEDULE_RUNS).where(*still).values(values))
 

@@ -117,6 +117,15 @@ def test_a_run_that_nobody_runs_any_more_is_not_said_to_run_for_ever(past):
     assert past.outcomes() == ["lost", "running"]
 
 
+def test_who_ran_it_has_the_last_word_over_who_thought_it_lost(past):
+    number = past.run(10)
+    lost = {"at": None, "outcome": RunOutcome.LOST, "exit_code": None, "detail": ""}
+    past.ledger.end_schedule_run(number, **lost)
+    past.ledger.end_schedule_run(number, at=after(20), outcome=RunOutcome.SUCCEEDED, exit_code=0, detail="")
+    past.ledger.end_schedule_run(number, **lost)
+    assert past.outcomes() == ["succeeded"]
+
+
 def test_a_batch_of_a_run_that_the_ledger_does_not_have_is_nobodys(past):
     past.batch(10, 20, run=99)
     assert past.ledger.batches(past.session)[0].schedule_run_id is None
