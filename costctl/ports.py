@@ -336,6 +336,10 @@ class Commands(Protocol):
         """Return whether the last one of that name still runs; blocking."""
         ...
 
+    def exit_code_of(self, log: Path) -> int | None:
+        """Return how the one with that log ended; None if it was killed, or nobody knows; blocking."""
+        ...
+
     async def start(
         self, name: str, arguments: Sequence[str], *, folder: str, log: Path, run_id: int
     ) -> Command | None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _LOOK_AGAIN_S = 0.1
 _LOGS_KEPT = 100
 _LOG_END = "-YYYYmmddTHHMMSSZ.log"
+_EXIT_CODE = ".exit"
 _LAST_LINES = 5
 _LAST_BYTES = 4096
 
@@ -47,6 +48,13 @@ class CostctlCommands:
             os.close(fd)
         return fd is None
 
+    def exit_code_of(self, log: Path) -> int | None:
+        """Return how the one with that log ended; None if it was killed, or nobody knows; blocking."""
+        try:
+            return int(log.with_suffix(_EXIT_CODE).read_text())
+        except (OSError, ValueError):
+            return None
+
     async def start(
         self, name: str, arguments: Sequence[str], *, folder: str, log: Path, run_id: int
     ) -> CostctlCommand | None:
@@ -66,7 +74,8 @@ class CostctlCommands:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
                     "-m",
-                    "costctl",
+                    "costctl.cli.scheduled",
+                    str(log.with_suffix(_EXIT_CODE)),
                     *arguments,
                     cwd=folder,
                     env=os.environ | self._environment | {RUN_VARIABLE: str(run_id)},
@@ -88,6 +97,7 @@ class CostctlCommands:
         logs = [path for path in self._folder.glob("*.log") if path.name[: -len(_LOG_END)] == name]
         for path in sorted(logs)[:-_LOGS_KEPT]:
             path.unlink(missing_ok=True)
+            path.with_suffix(_EXIT_CODE).unlink(missing_ok=True)
 
     def _lock(self, name: str) -> int | None:
         try:

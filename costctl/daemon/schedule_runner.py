@@ -7,18 +7,18 @@ import logging
 from contextlib import suppress
 from functools import partial
 from operator import methodcaller
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from costctl.domain.durations import format_duration
 from costctl.domain.messages import BodyFormat, Message
-from costctl.domain.schedules import ALIVE_EVERY_S, RunOutcome, seems_dead, too_late
+from costctl.domain.schedules import ALIVE_EVERY_S, RunOutcome, outcome_of, seems_dead, too_late
 from costctl.errors import CostctlError, LedgerError
 from costctl.waiting import done_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from costctl.domain.schedules import Schedule
     from costctl.ledger.store import Ledger
@@ -91,23 +91,24 @@ class ScheduleRunner:
     def started_by_others(self, machine: str) -> list[ScheduleRun]:
         """Return runs that go on here though an earlier daemon or another command began them; blocking.
 
-        What is left of those that nobody runs any more is recorded as lost. Raises CostctlError.
+        The end of those that nobody runs any more is recorded, as far as it is known. Raises CostctlError.
         """
         found = self._ledger.schedule_runs(machine, outcome=RunOutcome.RUNNING)
         others = [run for run in found if run.id not in self.taken]
         here = [run for run in others if self._commands.runs(run.schedule)]
         dead = [run for run in others if run not in here and seems_dead(run.alive_at, self._clock.now())]
-        if dead:
-            self._lose(dead, self._ledger.schedules(machine))
+        schedules = {schedule.id: schedule for schedule in self._ledger.schedules(machine)} if dead else {}
+        for run in dead:
+            self._end_for_others(run, schedules.get(run.schedule_id))
         return here
 
-    def _lose(self, runs: Sequence[ScheduleRun], schedules: Sequence[Schedule]) -> None:
-        for run in runs:
-            detail = f"nobody saw its end: what had started it was gone before; its output is in {run.log}"
-            self._ledger.end_schedule_run(run.id, at=None, outcome=RunOutcome.LOST, exit_code=None, detail=detail)
-            for schedule in schedules:
-                if schedule.id == run.schedule_id:  # else it was removed in this moment
-                    self._report(schedule, RunOutcome.LOST, detail, None)
+    def _end_for_others(self, run: ScheduleRun, schedule: Schedule | None) -> None:
+        code = self._commands.exit_code_of(Path(run.log)) if run.log else None
+        outcome = outcome_of(code)
+        detail = f"what had started it was gone before its end; its output is in {run.log}"
+        self._ledger.end_schedule_run(run.id, at=None, outcome=outcome, exit_code=code, detail=detail)
+        if schedule is not None:  # else it was removed in this moment
+            self._report(schedule, outcome, detail, code)
 
     async def stop(self) -> None:
         """Have what runs end: by itself, if it is about to, else asked, else killed."""

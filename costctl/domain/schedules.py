@@ -68,6 +68,13 @@ class RunOutcome(StrEnum):
     LOST = "lost"
 
 
+def outcome_of(exit_code: int | None) -> RunOutcome:
+    """Return what became of a run that nobody waited for: lost if it left no exit code."""
+    if exit_code is None:
+        return RunOutcome.LOST
+    return RunOutcome.FAILED if exit_code else RunOutcome.SUCCEEDED
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Schedule:
     """A command of costctl (its arguments), and when it runs.

@@ -6,10 +6,11 @@ import os
 from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from costctl.config.home import find_home
-from costctl.domain.schedules import RunOutcome, seems_dead
+from costctl.domain.schedules import RunOutcome, outcome_of, seems_dead
 from costctl.reports.schedules import RunFigures
 from costctl.wiring.billing import load_billing
 from costctl.wiring.scheduler import commands_in
@@ -48,11 +49,14 @@ def read_history(name: str | None, *, last: int) -> list[RunFigures]:
 
 
 def _as_it_is(run: ScheduleRun) -> ScheduleRun:
-    """Return `run`, lost if nobody runs it any more and no daemon has said so yet."""
+    """Return `run`; one that nobody runs any more, and that no daemon has looked after yet, as it ended."""
     if run.outcome is not RunOutcome.RUNNING or not seems_dead(run.alive_at, datetime.now(UTC)):
         return run
-    goes_on = commands_in(find_home(os.environ)).runs(run.schedule)
-    return run if goes_on else replace(run, outcome=RunOutcome.LOST)
+    commands = commands_in(find_home(os.environ))
+    if commands.runs(run.schedule) or run.log is None:
+        return run
+    code = commands.exit_code_of(Path(run.log))
+    return replace(run, outcome=outcome_of(code), exit_code=code)
 
 
 def _sessions(ledger: Ledger, machine: str, runs: Sequence[ScheduleRun]) -> list[Session]:

@@ -63,6 +63,7 @@ class FakeCommands:
     def __init__(self):
         self.started = []
         self.elsewhere = set()
+        self.exit_codes = {}
         self.heeds = True
         self.problem = None
 
@@ -71,6 +72,9 @@ class FakeCommands:
 
     def runs(self, name):
         return name in self.elsewhere
+
+    def exit_code_of(self, log):
+        return self.exit_codes.get(log)
 
     async def start(self, name, arguments, *, folder, log, run_id):
         if self.problem:

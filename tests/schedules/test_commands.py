@@ -26,7 +26,10 @@ async def start(commands, *arguments, name="nightly", folder="/"):
 async def test_its_output_goes_to_the_log_and_its_end_is_known(commands, tmp_path):
     assert commands.runs("nightly") is False
     command = await start(commands, "config", "no-such-thing", folder=str(tmp_path))
+    log = commands.log_of("nightly", NOW)
+    assert commands.exit_code_of(log) is None
     assert await command.wait() == 2
+    assert commands.exit_code_of(log) == 2
     assert commands.log_of("nightly", NOW).name == "nightly-20260131T020000Z.log"
     assert "no-such-thing" in command.last_lines()
     assert commands.runs("nightly") is False
@@ -48,6 +51,7 @@ print(commands.runs("nightly"), commands.runs("other"))
     assert done.stdout.split() == ["True", "False"]
     command.terminate()
     assert await command.wait() == -15
+    assert commands.exit_code_of(commands.log_of("nightly", NOW)) is None
     assert (await (await start(commands, "--version")).wait()) == 0
 
 

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from fakes.clock import settle
@@ -269,6 +270,20 @@ async def test_a_run_whose_daemon_was_killed_is_lost_once_it_has_ended(night, le
     ((_, message),) = again.told
     assert message.title == "costctl: schedule nightly: lost"
     assert f"its output is in {again.last().log}" in message.body
+    await again.die()
+
+
+@pytest.mark.parametrize(("code", "outcome", "is_told"), [(0, "succeeded", False), (4, "failed", True)])
+async def test_a_run_that_ended_after_its_daemon_was_killed_ended_as_it_did(night, ledger, code, outcome, is_told):
+    await started(night)
+    await night.ring()
+    night.commands.exit_codes[Path(night.last().log)] = code
+    await night.die()
+    night.commands.elsewhere.clear()
+    again = Night(ledger, clock=night.clock, commands=night.commands)
+    again.begin()
+    await again.after(minutes=3)
+    assert (again.last().outcome, again.last().exit_code, bool(again.told)) == (outcome, code, is_told)
     await again.die()
 
 
