@@ -52,12 +52,12 @@ def remarks_on(made: Schedule, due_at: datetime) -> Iterator[str]:
     if not made.folder.isprintable():
         raise BadValueError(f"the name of this folder, {made.folder!r}, cannot be written into a ledger or a crontab")
     told = _parsed(made.arguments_at(due_at))
-    if "file" not in told:
+    if "then" not in told:  # it is no batch
         return
     if told["file"] == "-":
         raise BadValueError("a schedule has no standard input: name a file instead of -")
     yield from _on_files(made, due_at, told)
-    if told.get("then") == "shutdown":
+    if told["then"] == "shutdown":
         yield from _on_shutdown()
 
 

@@ -183,6 +183,12 @@ def test_a_folder_that_could_not_be_in_a_crontab_is_refused(run, tmp_path, name)
     assert "cannot be written into a ledger or a crontab" in said
 
 
+def test_files_of_other_commands_are_theirs_to_look_at(run):
+    run("add", "x", "--every", "1h", "--", "reconcile", "missing.csv")
+    run("add", "y", "--every", "1h", "--", "prices", "import", "missing.csv")
+    assert [one["name"] for one in listed(run)] == ["x", "y"]
+
+
 def test_then_goes_before_what_is_for_the_engine(run):
     run(*NIGHTLY, "--then", "unload", "--", "batch", "jobs.jsonl", "--", "--max-model-len", "2048")
     expected = ["batch", "jobs.jsonl", "--then", "unload", "--", "--max-model-len", "2048"]

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from costctl.domain.local_times import instant_at
 from costctl.domain.schedules import (
     Schedule,
     alarm_after,
     cold_start_s,
     handled_until,
-    instant_at,
     last_passed,
     parse_rule,
     too_late,
