@@ -55,7 +55,6 @@ def add(
     command: tuple[str, ...],
 ) -> None:
     """Add a schedule; it works from now on, in this folder."""
-    from dataclasses import replace
     from datetime import UTC, datetime
     from pathlib import Path
 
@@ -80,7 +79,7 @@ def add(
     remarks = list(remarks_on(made, _first_due(made, now)))
     wiring.check_targets(notify)
     with wiring.changing_schedules() as (ledger, machine):
-        made = replace(made, id=ledger.add_schedule(machine, made))
+        ledger.add_schedule(machine, made)
     click.echo(f"{name} runs {_when(made, now)}")
     for remark in remarks:
         click.echo(f"note: {remark}", err=True)
