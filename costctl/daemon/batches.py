@@ -57,6 +57,7 @@ class Batches:
         self._shut_down = shut_down
         self._open: dict[int, OpenLease] = {}
         self._asked = 0
+        self._runs_of_schedules: set[int | None] = set()
 
     # --- a lease's life ------------------------------------------------------------------------------------------
 
@@ -75,6 +76,7 @@ class Batches:
                 "start it with --on-idle poweroff or 'command: ...'"
             )
         self._asked += 1
+        self._runs_of_schedules.add(wish.schedule_run)
         opened = OpenLease(lease=Lease(number=self._asked, wish=wish, asked_at=self._clock.monotonic()))
         self._open[self._asked] = opened
         self._begin_next()
@@ -134,6 +136,10 @@ class Batches:
         ]
         detail = ", ".join(names) or "no batch runs"
         return Evidence(name=SIGNAL, active=bool(names), detail=detail)
+
+    def has_seen(self, schedule_run: int) -> bool:
+        """Return whether that run of a schedule has asked for a lease, which keeps the instance up from then on."""
+        return schedule_run in self._runs_of_schedules
 
     def place(self, opened: OpenLease) -> int:
         """Return the lease's place in the queue, 0 if it runs."""

@@ -17,7 +17,7 @@ from costctl.domain.schedules import RunOutcome, alarm_after, cold_start_s, hand
 from costctl.errors import CostctlError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from costctl.daemon.schedule_runner import ScheduleRunner
@@ -40,7 +40,10 @@ _JUST_DUE = timedelta(seconds=10)
 
 
 class Schedules:
-    """Sees to it that what is due runs; `make_alarms` is called when there is a first schedule, in a thread."""
+    """Sees to it that what is due runs; `make_alarms` is called when there is a first schedule, in a thread.
+
+    `has_lease` says whether a run, by its number, is a batch that asked for its lease.
+    """
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Schedules:
         runner: ScheduleRunner,
         make_alarms: Callable[[Fire], Alarms],
         earlier_starts_s: Callable[[], Sequence[float]],
+        has_lease: Callable[[int], bool],
         clock: Clock,
     ) -> None:
         self._ledger = ledger
@@ -57,6 +61,7 @@ class Schedules:
         self._runner = runner
         self._make_alarms = make_alarms
         self._earlier_starts_s = earlier_starts_s
+        self._has_lease = has_lease
         self._clock = clock
         self._alarms: Alarms | None = None
         self._known: dict[int, Schedule] = {}
@@ -95,9 +100,9 @@ class Schedules:
 
     def evidence(self) -> Evidence:
         """Return whether a run goes on, or one is due before a machine that is stopped now could be up again."""
-        running = [schedule.name for schedule in self._running() if schedule.keeps_machine_up]
-        if running:
-            return Evidence(name=SCHEDULES, active=True, detail=f"{', '.join(sorted(running))} runs")
+        at_work = self._at_work()
+        if at_work:
+            return Evidence(name=SCHEDULES, active=True, detail=f"{', '.join(sorted(at_work))} runs")
         now = self._clock.now()
         recent = now - _JUST_DUE
         alarms = (alarm_after(one, max(recent, self._taken.get(one.id, recent)), now) for one in self._known.values())
@@ -108,9 +113,11 @@ class Schedules:
         detail = f"{soonest.schedule.name} is due in {format_duration(wait_s)}"
         return Evidence(name=SCHEDULES, active=wait_s <= self._lead_s, detail=detail)
 
-    def _running(self) -> Iterator[Schedule]:
-        yield from self._runner.running.values()
-        yield from (self._known[run.schedule_id] for run in self._left_running if run.schedule_id in self._known)
+    def _at_work(self) -> set[str]:
+        """Return the names of those whose runs keep the machine up; a batch does it by its lease, once it has one."""
+        left = {run.id: self._known[run.schedule_id] for run in self._left_running if run.schedule_id in self._known}
+        running = left | self._runner.running
+        return {one.name for number, one in running.items() if one.keeps_machine_up or not self._has_lease(number)}
 
     async def stop(self) -> None:
         """Wake up no more, and end what runs."""

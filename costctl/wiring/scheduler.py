@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from costctl.wiring.plan import Plan
 
 
-def make_schedules(plan: Plan, ledger: Ledger, recorder: Recorder, writer: LedgerWriter, clock: Clock) -> Schedules:
+def make_schedules(
+    plan: Plan,
+    ledger: Ledger,
+    recorder: Recorder,
+    writer: LedgerWriter,
+    clock: Clock,
+    *,
+    has_lease: Callable[[int], bool],
+) -> Schedules:
     """Return what runs this machine's schedules in a daemon."""
     machine, engine = machine_of(plan.home), plan.engine
     runner = ScheduleRunner(
@@ -50,6 +58,7 @@ def make_schedules(plan: Plan, ledger: Ledger, recorder: Recorder, writer: Ledge
         runner=runner,
         make_alarms=make_alarms,
         earlier_starts_s=lambda: ledger.start_seconds(engine=engine.kind, model=engine.model),
+        has_lease=has_lease,
         clock=clock,
     )
 

@@ -79,6 +79,17 @@ def test_a_daemon_that_stops_the_machine_takes_a_shutdown(box):
     assert box.json("schedule", "list")[0]["command"][-2:] == ["--then", "shutdown"]
 
 
+def test_a_scheduled_batch_shuts_the_machine_down_when_it_is_done(box):
+    """Its own run must not be what keeps the machine up then, nor may the next due time be near."""
+    daemon = box.serve("--idle-shutdown", "10m", "--on-idle", f"command: touch {box.folder}/off")
+    (box.folder / "jobs.jsonl").write_text('{"prompt": "x", "max_tokens": 1}\n')
+    add(box, "nightly", 3, "batch", "jobs.jsonl", "--then", "shutdown")
+    assert daemon.ended() == 0, daemon.said
+    assert (box.folder / "off").exists()
+    (run,) = box.json("schedule", "history")
+    assert (run["outcome"], run["exit_code"], len(run["batches"])) == ("succeeded", 0, 1)
+
+
 def test_a_failure_is_told_to_a_command_of_ones_own(box):
     told = box.folder / "told"
     script = f"{{ echo $COSTCTL_TITLE; cat; }} > {told}.new && mv {told}.new {told}"

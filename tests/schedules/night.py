@@ -23,6 +23,7 @@ class Night:
         self.clock = clock or FakeClock()
         self.commands = commands or FakeCommands()
         self.told = []
+        self.leased = set()
         self.writer_rests = False
         self.tell_problem = None
         self.alarms = None
@@ -40,6 +41,7 @@ class Night:
             runner=self.runner,
             make_alarms=self._make_alarms,
             earlier_starts_s=lambda: starts_s,
+            has_lease=self.leased.__contains__,
             clock=self.clock,
         )
 

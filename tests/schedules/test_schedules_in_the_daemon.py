@@ -386,10 +386,12 @@ async def test_a_run_keeps_the_machine_up_and_what_is_paused_does_not(night):
     assert night.schedules.evidence().active is False
 
 
-async def test_a_batch_keeps_the_machine_up_by_its_lease_alone(night):
-    """Or a shutdown that it wishes for at its end would find itself still running."""
+async def test_a_batch_keeps_the_machine_up_by_its_lease_alone_once_it_has_one(night):
+    """Or a shutdown that it wishes for at its end would find itself still running. Before that it checks its file."""
     await started(night)
     await night.ring()
+    assert night.schedules.evidence().detail == "nightly runs"
+    night.leased.add(night.last().id)
     evidence = night.schedules.evidence()
     assert (evidence.active, evidence.detail) == (False, "nightly is due in 1h")
 

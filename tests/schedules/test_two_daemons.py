@@ -31,7 +31,7 @@ async def main(url, folder):
         session_id=lambda: None,
     )
     schedules = Schedules(
-        ledger=ledger, machine="box", runner=runner, clock=clock, earlier_starts_s=lambda: (),
+        ledger=ledger, machine="box", runner=runner, clock=clock, earlier_starts_s=lambda: (), has_lease=bool,
         make_alarms=lambda fire: ApschedulerAlarms(ledger.jobs_of("box"), "box", fire),
     )
     await schedules.refresh()
