@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SIGNAL = "batches"
+_RUNS_KEPT = 100
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
@@ -57,7 +59,7 @@ class Batches:
         self._shut_down = shut_down
         self._open: dict[int, OpenLease] = {}
         self._asked = 0
-        self._runs_of_schedules: set[int | None] = set()
+        self._runs_of_schedules: deque[int | None] = deque(maxlen=_RUNS_KEPT)
 
     # --- a lease's life ------------------------------------------------------------------------------------------
 
@@ -76,7 +78,7 @@ class Batches:
                 "start it with --on-idle poweroff or 'command: ...'"
             )
         self._asked += 1
-        self._runs_of_schedules.add(wish.schedule_run)
+        self._runs_of_schedules.append(wish.schedule_run)
         opened = OpenLease(lease=Lease(number=self._asked, wish=wish, asked_at=self._clock.monotonic()))
         self._open[self._asked] = opened
         self._begin_next()

@@ -33,7 +33,7 @@ _LOOK_EVERY_S = 0.1
 
 
 class ScheduleRunner:
-    """Runs commands of schedules: `taken` are the ids of all its runs, `running` those that go on.
+    """Runs commands of schedules: `running` are those that go on, `taken` also what the ledger lacks the end of.
 
     `submit` has the ledger changed, in the end, by a verb that needs no answer. `tell` sends a message to targets;
     blocking, may raise CostctlError.
@@ -81,8 +81,8 @@ class ScheduleRunner:
         )
         if run_id is None:
             return None
-        self.taken.add(run_id)
         self.running[run_id] = schedule
+        self.taken.add(run_id)
         try:
             return await self._run_taken(run_id, schedule, arguments, log)
         finally:
@@ -94,6 +94,7 @@ class ScheduleRunner:
         The end of those that nobody runs any more is recorded, as far as it is known. Raises CostctlError.
         """
         found = self._ledger.schedule_runs(machine, outcome=RunOutcome.RUNNING)
+        self.taken -= self.taken - {run.id for run in found} - self.running.keys()  # the ledger has their ends
         others = [run for run in found if run.id not in self.taken]
         here = [run for run in others if self._commands.runs(run.schedule)]
         dead = [run for run in others if run not in here and seems_dead(run.alive_at, self._clock.now())]

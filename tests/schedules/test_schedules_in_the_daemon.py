@@ -312,6 +312,18 @@ async def test_a_run_whose_end_the_ledger_has_not_got_yet_is_not_lost(night):
     assert night.runs() == [("nightly", "running")]
 
 
+async def test_runs_that_are_over_are_not_remembered_for_ever(night):
+    await started(night)
+    for number in range(3):
+        await night.ring()
+        night.commands.started[number].end(0)
+        await settle()
+        night.alarms.set_to["nightly"] += timedelta(hours=1)
+    await night.after(seconds=31)
+    assert night.runs() == [("nightly", "succeeded")] * 3
+    assert night.runner.taken == set()
+
+
 async def test_a_ledger_that_cannot_be_written_has_it_tried_again(night, caplog):
     await started(night)
     night.alarms.problem = LedgerUnavailableError("the ledger is locked")
