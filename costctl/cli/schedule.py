@@ -16,8 +16,8 @@ Examples:
   costctl schedule list
   costctl schedule history nightly
 
-Schedules run in the daemon (`costctl serve`): while none runs, or the machine is off, nothing runs, and a daemon that is
-stopped ends what it runs. What was missed runs once when the daemon is back, if that is within --grace. To start a
+Schedules run in the daemon (`costctl serve`): while none runs, or the machine is off, nothing runs, and a daemon that
+is stopped ends what it runs. What was missed runs once when the daemon is back, if that is within --grace. To start a
 machine that is off, another one has to be awake: see examples/ for cron, systemd and a cloud's command line.
 """
 

@@ -12,7 +12,7 @@ from costctl.ledger.transactions import Transactions
 from costctl.ledger.values import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection
     from datetime import datetime
 
 _COUNTS = ("requests", "failed_requests", "prompt_tokens", "generation_tokens")
@@ -60,12 +60,16 @@ class Batches(Transactions):
                 raise ValueError(f"batch {batch_id} began at {began}, it cannot end at {at}")
             connection.execute(update(BATCHES).where(BATCHES.c.id == batch_id).values(counts | {"ended_at": at}))
 
-    def batches_of_runs(self, schedule_run_ids: Sequence[int]) -> list[Batch]:
+    def batches_of_runs(self, schedule_run_ids: Collection[int]) -> list[Batch]:
         """Return what runs of schedules worked on, in the order of their starts."""
-        query = select(*BATCHES.c).where(BATCHES.c.schedule_run_id.in_(schedule_run_ids))
+        wanted, run_id = set(schedule_run_ids), BATCHES.c.schedule_run_id
+        if not wanted:
+            return []
+        # Not by a list of numbers, of which SQLite takes so many only.
+        query = select(*BATCHES.c).where(run_id.between(min(wanted), max(wanted)))
         with self._look() as connection:
             rows = connection.execute(query.order_by(BATCHES.c.started_at, BATCHES.c.id)).all()
-        return [Batch(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+        return [Batch(**row._mapping) for row in rows if row.schedule_run_id in wanted]  # noqa: SLF001 - public, it says
 
     def batches(self, session_id: int) -> list[Batch]:
         """Return the session's batches in the order of their starts."""

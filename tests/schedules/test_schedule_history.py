@@ -86,6 +86,12 @@ def test_a_run_has_its_own_batch_and_not_the_one_that_it_had_to_wait_for(past):
     assert past.history() == [([own], "2.00")], "20 minutes at 6 EUR/h, though it was under way for 50"
 
 
+def test_a_history_may_be_longer_than_a_database_takes_numbers(past):
+    run = past.run(10, 20)
+    own = past.batch(10, 20, run)
+    assert [batch.id for batch in past.ledger.batches_of_runs(range(run, run + 300_000))] == [own]
+
+
 def test_a_run_without_a_batch_costs_what_the_machine_did(past):
     past.run(10, 20)
     past.batch(10, 20, name="somebody's")
