@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 NO_PROGRESS_S = 1800.0
 """After so long without progress a batch counts as hung, if it does not say otherwise; an engine may start in it."""
+RUN_VARIABLE = "COSTCTL_SCHEDULE_RUN"
+"""The environment variable that tells a batch which run of a schedule it is, by that run's number in the ledger."""
 
 
 class Then(StrEnum):
@@ -52,7 +54,10 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wish:
-    """What a batch asks for: `lines` are still to be done, and `shares` begins beside another batch."""
+    """What a batch asks for: `lines` are still to be done, and `shares` begins beside another batch.
+
+    `schedule_run` is the number in the ledger of the schedule's run that started it, if one did.
+    """
 
     name: str
     lines: int
@@ -60,6 +65,7 @@ class Wish:
     then: Then = Then.NOTHING
     no_progress_s: float = NO_PROGRESS_S
     timeout_s: float | None = None
+    schedule_run: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +118,7 @@ def place_in_queue(leases: Iterable[Lease], number: int) -> int:
 def read_wish(given: Mapping[str, Any]) -> Wish:
     """Return the wish that a client sent. Raises BadValueError."""
     try:
-        timeout_s = given.get("timeout_s")
+        timeout_s, schedule_run = given.get("timeout_s"), given.get("schedule_run")
         return Wish(
             name=str(given["name"]),
             lines=int(given["lines"]),
@@ -120,6 +126,7 @@ def read_wish(given: Mapping[str, Any]) -> Wish:
             then=Then(given.get("then", Then.NOTHING)),
             no_progress_s=float(given.get("no_progress_s", NO_PROGRESS_S)),
             timeout_s=None if timeout_s is None else float(timeout_s),
+            schedule_run=None if schedule_run is None else int(schedule_run),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BadValueError(f"this is not a batch: {error!r}") from None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
 from costctl.errors import LedgerError
-from costctl.ledger.schema import BATCHES
+from costctl.ledger.schema import BATCHES, SCHEDULE_RUNS
 from costctl.ledger.transactions import Transactions
 from costctl.ledger.values import Batch
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
 _COUNTS = ("requests", "failed_requests", "prompt_tokens", "generation_tokens")
@@ -20,9 +21,12 @@ _COUNTS = ("requests", "failed_requests", "prompt_tokens", "generation_tokens")
 class Batches(Transactions):
     """Work on a batch begins in a session, and ends with what was done in it."""
 
-    def begin_batch(self, session_id: int, *, name: str, at: datetime) -> int:
-        """Record that work on the batch `name` has begun; return its id."""
-        values = {"session_id": session_id, "name": name, "started_at": at, **dict.fromkeys(_COUNTS, 0)}
+    def begin_batch(self, session_id: int, *, name: str, at: datetime, schedule_run_id: int | None = None) -> int:
+        """Record that work on the batch `name` has begun, if by a schedule's run then by which; return its id."""
+        values: dict[str, Any] = {"session_id": session_id, "name": name, "started_at": at}
+        # A run that is no more, or another ledger's, has no row here; its number may be another's some day.
+        still_there = select(SCHEDULE_RUNS.c.id).where(SCHEDULE_RUNS.c.id == schedule_run_id).scalar_subquery()
+        values |= dict.fromkeys(_COUNTS, 0) | {"schedule_run_id": still_there}
         with self._begin() as connection:
             key = connection.execute(insert(BATCHES).values(values)).inserted_primary_key
         if key is None:
@@ -55,6 +59,17 @@ class Batches(Transactions):
             if at < began:
                 raise ValueError(f"batch {batch_id} began at {began}, it cannot end at {at}")
             connection.execute(update(BATCHES).where(BATCHES.c.id == batch_id).values(counts | {"ended_at": at}))
+
+    def batches_of_runs(self, schedule_run_ids: Collection[int]) -> list[Batch]:
+        """Return what runs of schedules worked on, in the order of their starts."""
+        wanted, run_id = set(schedule_run_ids), BATCHES.c.schedule_run_id
+        if not wanted:
+            return []
+        # Not by a list of numbers, of which SQLite takes so many only.
+        query = select(*BATCHES.c).where(run_id.between(min(wanted), max(wanted)))
+        with self._look() as connection:
+            rows = connection.execute(query.order_by(BATCHES.c.started_at, BATCHES.c.id)).all()
+        return [Batch(**row._mapping) for row in rows if row.schedule_run_id in wanted]  # noqa: SLF001 - public, it says
 
     def batches(self, session_id: int) -> list[Batch]:
         """Return the session's batches in the order of their starts."""

@@ -86,7 +86,10 @@ class CachedHour:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """The work on a batch in one session; `ended_at` is None while it goes on, or if the daemon went away in it."""
+    """The work on a batch in one session; `ended_at` is None while it goes on, or if the daemon went away in it.
+
+    `schedule_run_id` says which run of a schedule started it, None if none did or its schedule was removed.
+    """
 
     id: int
     session_id: int
@@ -97,6 +100,7 @@ class Batch:
     failed_requests: int
     prompt_tokens: int
     generation_tokens: int
+    schedule_run_id: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,3 +145,5 @@ class ScheduleRun:
     command: tuple[str, ...]
     session_id: int | None
     log: str | None
+    alive_at: datetime | None
+    """When who runs it last said that it goes on."""

@@ -106,6 +106,7 @@ def test_each_piece_is_called_by_its_day_phase_model_and_batch():
                 failed_requests=1,
                 prompt_tokens=10,
                 generation_tokens=20,
+                schedule_run_id=None,
             )
         ],
     )
