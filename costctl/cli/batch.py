@@ -33,7 +33,7 @@ start; 130 interrupted; 1 and 2 errors.
 
 
 _NEWEST = 20
-_HEADINGS = ("<name", "<started", "<ended", ">lines", ">failed", ">tokens in", ">tokens out", ">cost")
+_HEADINGS = ("<name", "<started", "<ended", "<end", ">lines", ">failed", ">tokens in", ">tokens out", ">cost")
 
 
 class _FileOrCommand(click.Group):

@@ -194,7 +194,7 @@ class Recorder:
         self._batches.begin(number, name, session_id=self._session, at=self.now())
 
     def batch_progressed(self, number: int, progress: Progress) -> None:
-        """Remember what has been done of a batch, to be written with its end."""
+        """Remember what has been done of a batch, to be written with the next beat."""
         self._batches.progressed(number, progress)
 
     def batch_ended(self, number: int) -> None:
@@ -230,6 +230,7 @@ class Recorder:
         self._flush_usage()
         self._flush_cached()
         self._flush_minutes(before=self.now().replace(second=0, microsecond=0))
+        self._batches.beat()
         self._writer.submit(partial(Ledger.heartbeat, session_id=self._session, at=self.now()), key="heartbeat")
 
     def close_session(self, reason: EndReason) -> None:

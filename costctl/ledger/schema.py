@@ -36,7 +36,7 @@ from sqlalchemy import (
 
 from costctl.domain.instants import instant_of, microseconds_of
 
-REVISION = "0005"
+REVISION = "0006"
 """The newest revision in `migrations/versions`, which are numbered: a greater one is from a newer costctl."""
 
 
@@ -250,6 +250,7 @@ BATCHES = Table(
     _number("failed_requests"),
     _number("prompt_tokens"),
     _number("generation_tokens"),
+    _text("outcome", nullable=True),
     Index("ix_batches_session", "session_id", "started_at"),
 )
 

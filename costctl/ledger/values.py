@@ -86,7 +86,10 @@ class CachedHour:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """The work on a batch in one session; `ended_at` is None while it goes on, or if the daemon went away in it."""
+    """The work on a batch in one session; `ended_at` and `outcome` are None while it goes on.
+
+    The outcome is "ended", or "lost" if the daemon was killed in it: then it is known up to the last heartbeat.
+    """
 
     id: int
     session_id: int
@@ -97,6 +100,7 @@ class Batch:
     failed_requests: int
     prompt_tokens: int
     generation_tokens: int
+    outcome: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

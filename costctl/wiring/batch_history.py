@@ -43,6 +43,7 @@ class Stretch:
             "generation_tokens": batch.generation_tokens,
             "cost": None if self.cost_micros is None else format_amount(self.cost_micros),
             "currency": self.currency,
+            "outcome": batch.outcome,
         }
 
     def cells(self) -> list[str]:
@@ -55,6 +56,7 @@ class Stretch:
             batch.name,
             f"{batch.started_at.astimezone(self.zone):%Y-%m-%d %H:%M}",
             "" if batch.ended_at is None else f"{batch.ended_at.astimezone(self.zone):%H:%M}",
+            batch.outcome or "runs",
             f"{batch.requests:,}",
             f"{batch.failed_requests:,}",
             f"{batch.prompt_tokens:,}",

@@ -141,6 +141,20 @@ async def test_a_session_that_ends_ends_its_batches_rows_and_the_next_has_new_on
     assert [row.requests for row in rows(bench)] == [5, 3]
 
 
+async def test_how_far_a_batch_is_is_written_with_every_heartbeat(bench):
+    opened = bench.batches.ask(wish())
+    bench.batches.progressed(opened, Progress(requests=5, failed=1))
+    assert rows(bench)[0].requests == 0
+    bench.recorder.beat()
+    (row,) = rows(bench)
+    assert (row.requests, row.failed_requests, row.ended_at) == (5, 1, None)
+    bench.recorder.suspended()
+    bench.recorder.reopen_session()
+    bench.batches.progressed(opened, Progress(requests=8, failed=1))
+    bench.recorder.beat()
+    assert [(row.requests, row.outcome) for row in rows(bench)] == [(5, "ended"), (3, None)]
+
+
 # --- the idle watch --------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 import shutil
 import sqlite3
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from costctl import resources
-from costctl.domain.sessions import Instance
+from costctl.domain.sessions import Instance, Phase
 from costctl.errors import BadValueError, LedgerError, LedgerOlderError, LedgerTooNewError, MissingPieceError
 from costctl.ledger.database import Database
 from costctl.ledger.migrate import backup_path, bring_up_to_date
@@ -21,8 +21,8 @@ from costctl.ledger.store import Ledger
 
 NEXT = """
 from alembic import op
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 def upgrade():
     op.execute("ALTER TABLE instances ADD COLUMN note TEXT")
     {more}
@@ -48,7 +48,7 @@ def newer_scripts(tmp_path):
     folder = shutil.copytree(resources.folder("migrations"), tmp_path / "100% migrations")
 
     def write(more="pass"):
-        (folder / "versions" / "0006_next.py").write_text(NEXT.format(more=more))
+        (folder / "versions" / "0007_next.py").write_text(NEXT.format(more=more))
         return folder
 
     return write
@@ -108,9 +108,9 @@ def test_an_unknown_revision_counts_as_newer(path, url):
 
 def test_an_older_ledger_is_backed_up_and_migrated(path, url, ledger, newer_scripts):
     ledger.register_instance(Instance(machine="box"))
-    bring_up_to_date(Database(url), scripts=newer_scripts(), newest="0006")
+    bring_up_to_date(Database(url), scripts=newer_scripts(), newest="0007")
     assert "note" in ddl(path)["instances"]
-    (backup,) = path.parent.glob("ledger-0005-*.backup.db")
+    (backup,) = path.parent.glob("ledger-0006-*.backup.db")
     assert "note" not in ddl(backup)["instances"]
     with closing(sqlite3.connect(backup)) as connection:
         assert connection.execute("SELECT machine FROM instances").fetchall() == [("box",)]
@@ -120,7 +120,7 @@ def test_a_migration_that_fails_leaves_the_ledger_as_it_was(path, url, newer_scr
     before = ddl(path)
     scripts = newer_scripts(more='op.execute("INSERT INTO nowhere VALUES (1)")')
     with pytest.raises(LedgerError, match="no such table: nowhere"):
-        bring_up_to_date(Database(url), scripts=scripts, newest="0006")
+        bring_up_to_date(Database(url), scripts=scripts, newest="0007")
     assert ddl(path) == before
     with Ledger.open(url) as ledger:
         assert ledger.check() == []
@@ -148,6 +148,23 @@ def test_a_ledger_of_the_first_costctl_gets_what_came_later(path, url, ledger):
         "ix_schedule_jobs_next_run_time",
     }
     assert {name: after[name] for name in before} == before
+
+
+def test_batches_that_an_older_costctl_left_open_are_lost(path, url, ledger, instance_id):
+    at = datetime(2026, 1, 31, tzinfo=UTC)
+    session = ledger.open_session(instance_id=instance_id, key="b", started_at=at, at=at, price=None, phase=Phase.OFF)
+    for name in ("open", "over"):
+        ledger.begin_batch(session, name=name, at=at)
+    ledger.close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE batches SET ended_at = started_at + 9 WHERE name = 'over'")
+        connection.execute("ALTER TABLE batches DROP COLUMN outcome")
+    set_revision(path, "0005")
+    with Ledger.open(url) as migrated:
+        assert [(each.name, each.outcome, each.ended_at) for each in migrated.batches(session)] == [
+            ("open", "lost", at),
+            ("over", "ended", at + timedelta(microseconds=9)),
+        ]
 
 
 def test_reading_neither_makes_nor_migrates(tmp_path, path, url):

@@ -90,6 +90,28 @@ def test_slices_sum_to_the_sessions_and_days_to_months_and_months_to_all(session
         }
 
 
+def test_a_batch_that_is_still_at_work_has_worked_as_long_as_its_session_is_known():
+    facts = Facts(
+        sessions=[session(BEGIN, (Phase.BUSY, 2 * HOUR, 1))],
+        batches=[
+            Batch(
+                id=1,
+                session_id=1,
+                name="jobs",
+                started_at=BEGIN + HOUR,
+                ended_at=None,
+                requests=0,
+                failed_requests=0,
+                prompt_tokens=0,
+                generation_tokens=0,
+            )
+        ],
+    )
+    report = month(facts, day=BEGIN.date())
+    assert [batch.length for batch in report.batches] == [HOUR]
+    assert sum((piece.length for piece in report.slices if piece.in_batch), timedelta(0)) == HOUR
+
+
 def test_each_piece_is_called_by_its_day_phase_model_and_batch():
     night = datetime(2024, 1, 15, 22, tzinfo=UTC)  # 23:00 in Berlin
     facts = Facts(
