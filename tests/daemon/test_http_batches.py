@@ -12,7 +12,7 @@ from costctl.adapters.file_store import FolderStore
 from costctl.daemon.http_batches import HttpBatches
 from costctl.daemon.stored_batches import StoredBatches
 from costctl.daemon.stored_files import StoredFiles
-from costctl.domain.http_batches import Status, read_order
+from costctl.domain.http_batches import Status, Usage, read_order
 from costctl.domain.stored_files import DAY_S, KEPT_S, Purpose
 from costctl.errors import StorageFullError
 
@@ -43,7 +43,7 @@ class House:
 
     numbers = count(1)
 
-    def __init__(self, folder, clock, *, most_bytes=10_000):
+    def __init__(self, folder, clock, *, most_bytes=10_000, model="tiny"):
         self.clock = clock
         self.store = FullStore(folder)
         self.commands = FakeBatchCommands()
@@ -53,7 +53,9 @@ class House:
 
         self.files = StoredFiles(store=self.store, clock=clock, most_bytes=most_bytes, new_id=new_id)
         self.stored = StoredBatches(store=self.store, files=self.files, new_id=new_id)
-        self.batches = HttpBatches(files=self.files, batches=self.stored, commands=self.commands, clock=clock)
+        self.batches = HttpBatches(
+            files=self.files, batches=self.stored, commands=self.commands, clock=clock, model=model
+        )
 
     async def open(self):
         await self.batches.open()
@@ -134,11 +136,12 @@ async def test_a_batch_goes_through_its_states_to_its_files(house):
     assert not house.batches.evidence().active  # from now on its lease speaks
     command.write(b"ok\n")
     command.write(b"bad\n", errors=True)
-    command.tell("ended", lines=3, done=3, failed=1)
-    command.end(4)
+    command.through(3, 1, code=4, usage={"input_tokens": 30, "output_tokens": 4})
     await settle()
     batch = house.find(identity)
     assert (batch.status, batch.counts.completed, batch.counts.failed) == (Status.COMPLETED, 2, 1)
+    assert (batch.model, batch.usage) == ("tiny", Usage(input_tokens=30, output_tokens=4))
+    assert not house.commands.given_up
     assert (house.content(batch.output_file_id), house.content(batch.error_file_id)) == (b"ok\n", b"bad\n")
     assert not house.place(identity).exists()
 
@@ -155,7 +158,7 @@ async def test_only_so_many_have_a_process_and_the_oldest_come_first(house):
     assert house.find(ordered[9]).status is Status.CANCELLED  # it needs no process for that
 
 
-async def test_a_cancelled_batch_gives_what_is_done_without_a_torn_line(house):
+async def test_a_cancelled_batch_gives_what_is_done_and_the_rest_is_among_its_errors(house):
     identity, command = await house.running(done=2)
     cancelled = await house.batches.cancel(house.find(identity))
     assert (cancelled.status, command.signals) == (Status.CANCELLING, ["TERM"])
@@ -164,7 +167,9 @@ async def test_a_cancelled_batch_gives_what_is_done_without_a_torn_line(house):
     await settle()
     batch = house.find(identity)
     assert batch.status is Status.CANCELLED
-    assert house.content(batch.output_file_id) == b'{"a":1}\n{"b":2}\n'
+    assert house.content(batch.output_file_id) == b'{"a":1}\n{"b":2}\n{"c'
+    assert house.content(batch.error_file_id) == b"batch_cancelled\n"
+    assert (batch.counts.completed, batch.counts.failed, batch.usage) == (2, 8, Usage(input_tokens=5))
     with pytest.raises(ValueError, match="cancelled"):
         await house.batches.cancel(batch)
 
@@ -176,6 +181,7 @@ async def test_cancelled_on_the_command_line_it_is_cancelled_here_too(house):
     await settle()
     assert house.find(identity).status is Status.CANCELLED
     assert house.find(identity).faults[0].message == "costctl batch cancel"
+    assert house.commands.given_up == [(identity, "batch_cancelled")]
 
 
 async def test_a_batch_that_is_not_through_within_its_window_expires_with_what_is_done(house, clock):
@@ -189,6 +195,68 @@ async def test_a_batch_that_is_not_through_within_its_window_expires_with_what_i
     await settle()
     batch = house.find(identity)
     assert (batch.status, house.content(batch.output_file_id)) == (Status.EXPIRED, b"ok\n")
+    assert house.content(batch.error_file_id) == b"batch_expired\n"
+
+
+async def test_a_batch_that_never_had_a_process_has_its_lines_among_the_errors_too(house, clock):
+    ordered = [await house.order(completion_window="1h") for _ in range(10)]
+    await clock.advance(3610)
+    assert house.commands.given_up == [(ordered[8], "batch_expired"), (ordered[9], "batch_expired")]
+    assert house.find(ordered[9]).status is Status.EXPIRED
+
+
+async def test_lines_are_given_up_again_if_that_fails_and_without_them_in_the_end(house, clock, caplog):
+    identity, command = await house.running()
+    command.write(b"ok\n{torn", unfinished=True)
+    house.commands.failing = 5
+    await house.batches.cancel(house.find(identity))
+    command.end(-15)
+    await clock.advance(30)
+    assert house.commands.given_up == [(identity, "batch_cancelled")] * 5
+    batch = house.find(identity)
+    assert (batch.status, batch.error_file_id) == (Status.CANCELLED, None)
+    assert house.content(batch.output_file_id) == b"ok\n"
+    assert "its error file lacks the lines that were not done" in caplog.text
+
+
+async def test_a_batch_that_is_cancelled_while_its_expired_lines_are_given_up_is_cancelled(house, clock):
+    identity, command = await house.running(completion_window="1h")
+    house.commands.failing = 1
+    await clock.advance(3610)
+    command.end(-15)
+    await settle()
+    assert house.find(identity).status is Status.IN_PROGRESS
+    await house.batches.cancel(house.find(identity))
+    await clock.advance(10)
+    assert house.find(identity).status is Status.CANCELLED
+
+
+async def test_a_daemon_that_ends_while_lines_are_given_up_leaves_that_to_the_next(home, clock):
+    house = await home()
+    identity, command = await house.running()
+    house.commands.failing = 1
+    await house.batches.cancel(house.find(identity))
+    command.end(-15)
+    await settle()
+    house.batches.stop_soon()
+    await clock.advance(10)
+    assert house.find(identity).status is Status.CANCELLING
+    await house.die()
+    again = await home()
+    assert again.commands.given_up == [(identity, "batch_cancelled")]
+    assert again.find(identity).status is Status.CANCELLED
+
+
+async def test_lines_without_a_model_are_for_the_one_that_was_served_when_the_batch_was_ordered(home):
+    house = await home()
+    identity, command = await house.running()
+    assert command.model == "tiny"
+    await house.die()
+    again = await home(model="other")
+    assert again.commands.started[0].model == "tiny"
+    again.commands.started[0].check(10, "tiny", "other")
+    await settle()
+    assert again.find(identity).model is None
 
 
 async def test_a_process_that_is_killed_is_started_again_but_not_for_ever(house, clock):
@@ -210,6 +278,7 @@ async def test_an_end_before_its_time_says_why(house, code, word):
     await settle()
     (fault,) = house.find(identity).faults
     assert (fault.code, fault.message) == (word, "CUDA out of memory")
+    assert house.commands.given_up == [(identity, word)]
 
 
 async def test_a_process_that_cannot_be_started_fails_the_batch(house):

@@ -4,7 +4,8 @@ import asyncio
 
 import aiohttp
 import pytest
-from running_door import CHAT, Shelf, head, soon, until
+from shelf import Shelf
+from wire import CHAT, head, soon, until
 
 from costctl.domain.stored_files import Purpose
 
