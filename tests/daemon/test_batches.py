@@ -204,14 +204,44 @@ def test_what_a_client_wishes_for_is_read():
 
 
 @pytest.mark.parametrize(
-    "told", [{}, {"name": "a"}, {"name": "a", "lines": "many"}, {"name": "a", "lines": 1, "then": "explode"}]
+    ("told", "word"),
+    [
+        ({"name": None}, "name"),
+        ({"name": 5}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "x" * 300}, "name"),
+        ({"lines": None}, "lines"),
+        ({"lines": "3"}, "lines"),
+        ({"lines": 1.5}, "lines"),
+        ({"lines": True}, "lines"),
+        ({"lines": -1}, "lines"),
+        ({"lines": 10**30}, "lines"),
+        ({"then": "explode"}, "then"),
+        ({"then": []}, "then"),
+        ({"shares": "yes"}, "shares"),
+        ({"no_progress_s": float("nan")}, "no_progress_s"),
+        ({"no_progress_s": float("inf")}, "no_progress_s"),
+        ({"no_progress_s": 0}, "no_progress_s"),
+        ({"no_progress_s": None}, "no_progress_s"),
+        ({"timeout_s": -1}, "timeout_s"),
+        ({"timeout_s": "1h"}, "timeout_s"),
+    ],
 )
-def test_what_is_no_batch_is_refused(told):
-    with pytest.raises(BadValueError, match="not a batch"):
-        read_wish(told)
+def test_what_is_no_batch_is_refused(told, word):
+    with pytest.raises(BadValueError, match=f"this is no batch: {word}"):
+        read_wish({"name": "jobs", "lines": 3, **told})
 
 
-@pytest.mark.parametrize("failed", [-1, 4])
-def test_progress_below_nothing_is_refused(failed):
-    with pytest.raises(BadValueError, match="no progress"):
-        read_progress({"requests": 3, "failed": failed, "prompt_tokens": 0, "generation_tokens": 0})
+@pytest.mark.parametrize("told", [{"failed": -1}, {"failed": 4}, {"requests": float("inf")}, {"prompt_tokens": None}])
+def test_what_is_no_progress_is_refused(told):
+    with pytest.raises(BadValueError, match=r"no progress|cannot have done"):
+        read_progress({"requests": 3, "failed": 0, "prompt_tokens": 0, "generation_tokens": 0, **told})
+
+
+async def test_progress_does_not_go_back(bench):
+    opened = bench.batches.ask(wish())
+    bench.batches.progressed(opened, Progress(requests=5))
+    with pytest.raises(BadValueError, match="less than before"):
+        bench.batches.progressed(opened, Progress(requests=4))
+    bench.batches.end(opened)
+    assert [row.requests for row in rows(bench)] == [5]
