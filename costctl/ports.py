@@ -261,6 +261,10 @@ class FileStore(Protocol):
         """Make the results so far, or those that are failures, a file's content; return its size, 0 for none."""
         ...
 
+    def has_room(self) -> bool:
+        """Return whether the disk has room to go on with."""
+        ...
+
     def clear(self, batch: str) -> None:
         """Remove the place where a batch was worked on."""
         ...
@@ -294,7 +298,8 @@ class BatchCommands(Protocol):
     ) -> BatchCommand:
         """Run a file's lines, all of which have to be for `endpoint`, and if they name no model for `model`.
 
-        With `give_up` nothing is computed any more: all lines that are not done fail of that.
+        Its results are to be in the same folder. With `give_up` nothing is computed any more: all lines that are not
+        done fail of that.
 
         Raises:
             CostctlError: it cannot be started.

@@ -69,8 +69,12 @@ class BatchProcesses:
     async def start(
         self, source: Path, results: Path, *, endpoint: str, model: str, give_up: Fault | None = None
     ) -> BatchCommand:
-        """Run a file's lines, or give up those that are not done. Raises CostctlError."""
-        command = [sys.executable, "-m", "costctl", "batch", "for-daemon", str(source), str(results), endpoint]
+        """Run the lines of `source`, or give up those that are not done; `results` is in the same folder.
+
+        Raises:
+            CostctlError: it cannot be started.
+        """
+        command = [sys.executable, "-m", "costctl", "batch", "for-daemon", source.name, results.name, endpoint]
         command.append(f"--model={model}")
         if give_up is not None:
             command += ["--give-up", give_up.code, give_up.message]

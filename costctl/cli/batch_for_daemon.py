@@ -1,14 +1,16 @@
 """A batch that the daemon runs because it was ordered over HTTP.
 
-What happens is told as JSON lines on standard output: `problems` if lines cannot be sent, else `checked`, then
-`progress` whenever the daemon tells something, at last `ended`, with the tokens used if no line is left. Exit codes are
-those of `costctl batch FILE`.
+It runs in the folder of its files, so that no message tells clients where that is. What happens is told as JSON lines
+on standard output: `problems` if lines cannot be sent, else `checked`, then `progress` whenever the daemon tells
+something, `full` if the disk is, at last `ended`, with the tokens used if no line is left. Exit codes are those of
+`costctl batch FILE`.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +18,11 @@ import click
 
 from costctl.cli.batch_run import FAILED, INTERRUPTED, NO_ENGINE, SOME_FAILED
 from costctl.cli.client import home
+from costctl.errors import StorageFullError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from costctl.batch.checking import Checked
     from costctl.batch.conduct import End
     from costctl.batch.defaults import Defaults
@@ -47,11 +52,10 @@ def for_daemon(
     from costctl.batch.sources import open_source
 
     paths = BatchPaths(results=Path(output))
-    name = Path(file).name  # clients read the messages: where it lies is not theirs to know
-    source = replace(open_source(file, paths), name=name)
+    source = open_source(file, paths)
     defaults = Defaults(model=model)
     checked = _check(source, defaults, endpoint)
-    with Journal.open(paths, checked.fingerprint, checked.total) as journal:
+    with _told_if_full(), Journal.open(paths, checked.fingerprint, checked.total) as journal:
         order = _order(source, defaults, checked, journal)
         end = None
         if give_up is not None and not journal.is_finished:
@@ -67,10 +71,20 @@ def _check(source: Source, defaults: Defaults, endpoint: str) -> Checked:
 
     checked = check(source, defaults, endpoint=endpoint)
     if checked.problem_count:
-        _tell("problems", problems=[{"line": each.line, "text": each.text} for each in checked.problems])
+        problems = [{"line": each.line, "text": each.text} for each in checked.problems]
+        _tell("problems", problems=problems, count=checked.problem_count)
     checked.demand_sound()
     _tell("checked", lines=checked.total, models=checked.models)
     return checked
+
+
+@contextmanager
+def _told_if_full() -> Iterator[None]:
+    try:
+        yield
+    except StorageFullError:
+        _tell("full")
+        raise
 
 
 def _order(source: Source, defaults: Defaults, checked: Checked, journal: Journal) -> Order:

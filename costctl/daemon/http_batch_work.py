@@ -12,7 +12,7 @@ from costctl.errors import CostctlError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from costctl.daemon.stored_batches import StoredBatches
     from costctl.domain.http_batches import HttpBatch
@@ -33,6 +33,7 @@ class _Told:
     """What a process has told so far."""
 
     has_lease: bool = False
+    is_full: bool = False
     faults: tuple[Fault, ...] = ()
     ended: str = ""
     why: str = ""
@@ -96,7 +97,7 @@ class HttpBatchWork:
             end = await self._compute_once(may_try_again=tries < _MOST_TRIES)
             if end is not None or self._is_stopping:
                 return end
-            await self._clock.sleep(_TRY_AGAIN_S)
+            await self._pause(unless=lambda: not self._is_wanted())
         return None
 
     async def _compute_once(self, *, may_try_again: bool) -> End | None:
@@ -121,8 +122,8 @@ class HttpBatchWork:
             return End(status=Status.FAILED, faults=told.faults)
         if told.ended == "cancelled":
             return End(status=Status.CANCELLED, faults=(Fault(code="cancelled", message=told.why),))
-        was_killed = code < 0 or code == _INTERRUPTED or told.ended == "no daemon"
-        if self._is_stopping or (was_killed and may_try_again):
+        may_pass = told.is_full or code < 0 or code == _INTERRUPTED or told.ended == "no daemon"
+        if self._is_stopping or (may_pass and may_try_again):
             return None
         return _failed("engine_failed" if code == _NO_ENGINE else "batch_failed", told.why or words)
 
@@ -137,7 +138,7 @@ class HttpBatchWork:
             async with self._may_give_up:
                 if self._is_stopping or await self._give_up_once(fault):
                     return
-            await self._clock.sleep(_TRY_AGAIN_S)
+            await self._pause()
         logger.error("%s: its error file lacks the lines that were not done", self._identity)
 
     async def _give_up_once(self, fault: Fault) -> bool:
@@ -189,10 +190,9 @@ class HttpBatchWork:
         """Take in what a process tells."""
         match event["event"]:
             case "problems":
-                told.faults = tuple(
-                    Fault(code="invalid_line", message=problem["text"], line=problem["line"])
-                    for problem in event["problems"]
-                )
+                told.faults = tuple(_faults(event["problems"], event["count"]))
+            case "full":
+                told.is_full = True
             case "checked":
                 await self._take_checked(event["lines"], event["models"])
             case "progress" | "ended":
@@ -210,6 +210,13 @@ class HttpBatchWork:
             with suppress(CostctlError):  # it holds; what could not be kept is found out again
                 await self._batches.move(self._identity, Status.IN_PROGRESS)
 
+    async def _pause(self, *, unless: Callable[[], bool] = lambda: False) -> None:
+        """Let some time pass, and while the disk is full more of it, for which no engine is needed."""
+        await self._clock.sleep(_TRY_AGAIN_S)
+        while not (self._is_stopping or unless() or await self._batches.has_room()):
+            logger.warning("%s: waits for room on the disk", self._identity)
+            await self._clock.sleep(_ROOM_AGAIN_S)
+
     # --- inside --------------------------------------------------------------------------------------------------
 
     @property
@@ -224,6 +231,14 @@ def _asked_end(batch: HttpBatch) -> End:
     """Return the end of a batch that needs the engine no more."""
     ends = {Status.FINALIZING: Status.COMPLETED, Status.CANCELLING: Status.CANCELLED}
     return End(status=ends.get(batch.status, Status.EXPIRED))
+
+
+def _faults(problems: list[dict[str, Any]], count: int) -> Iterator[Fault]:
+    """Yield what is wrong with lines, of which only the first are told."""
+    for problem in problems:
+        yield Fault(code="invalid_line", message=problem["text"], line=problem["line"])
+    if more := count - len(problems):
+        yield Fault(code="invalid_line", message=f"and {more:,} more")
 
 
 def _failed(code: str, message: str) -> End:

@@ -62,6 +62,10 @@ class StoredBatches:
         """Return where a batch's input is, and where its results go."""
         return self._store.batch_input(identity), self._store.batch_results(identity)
 
+    async def has_room(self) -> bool:
+        """Return whether the disk has room to go on with."""
+        return await asyncio.to_thread(self._store.has_room)
+
     async def create(self, order: BatchOrder, source: StoredFile, *, model: str) -> HttpBatch:
         """Take an order; `model` is what lines are for that name none. Raises CostctlError, StorageFullError."""
         now = self.now()
@@ -78,8 +82,12 @@ class StoredBatches:
             metadata=order.metadata,
             outputs_kept_s=order.outputs_kept_s,
         )
-        await asyncio.to_thread(self._store.prepare, batch.id, source.id)
-        await asyncio.to_thread(self._store.save, batch.id, batch.as_json())
+        try:
+            await asyncio.to_thread(self._store.prepare, batch.id, source.id)
+            await asyncio.to_thread(self._store.save, batch.id, batch.as_json())
+        except CostctlError:
+            await asyncio.to_thread(self._store.clear, batch.id)
+            raise
         self._batches[batch.id] = batch
         logger.info("%s: ordered over HTTP, from %s (%s)", batch.id, source.id, source.filename)
         return batch

@@ -25,11 +25,15 @@ class FullStore(FolderStore):
 
     failures = 0
     cannot_save = False
+    room = True
 
     def save(self, identity, record):
         if self.cannot_save:
             raise StorageFullError("cannot write: the disk is full")
         super().save(identity, record)
+
+    def has_room(self):
+        return self.room
 
     def take_output(self, batch, identity, *, failures):
         if self.failures:
@@ -321,6 +325,44 @@ async def test_a_daemon_that_ends_asks_its_processes_to_end_and_leaves_the_rest_
     assert [each.source.name for each in (await home()).commands.started] == [identity]
 
 
+async def test_a_batch_that_fills_the_disk_waits_for_room_and_goes_on(house, clock, caplog):
+    identity, command = await house.running()
+    house.store.room = False
+    command.tell("full")
+    command.end(1, "cannot write results.jsonl: the disk is full")
+    await clock.advance(300)
+    assert len(house.commands.started) == 1
+    assert not house.batches.evidence().active  # nobody pays a GPU for a full disk
+    assert "waits for room on the disk" in caplog.text
+    house.store.room = True
+    await clock.advance(20)
+    assert len(house.commands.started) == 2
+    house.commands.started[1].through(10)
+    await settle()
+    assert house.find(identity).status is Status.COMPLETED
+
+
+async def test_a_batch_that_waits_for_room_can_be_cancelled_and_expires(house, clock):
+    identity, command = await house.running(completion_window="1h")
+    house.store.room = False
+    command.tell("full")
+    command.end(1)
+    await clock.advance(100)
+    await house.batches.cancel(house.find(identity))
+    await clock.advance(20)
+    assert house.find(identity).status is Status.CANCELLED
+
+
+async def test_of_very_many_lines_that_cannot_be_sent_it_says_how_many_more_there_are(house):
+    identity = await house.order()
+    house.commands.started[0].tell("problems", problems=[{"line": 2, "text": "not JSON"}], count=1001)
+    house.commands.started[0].end(2)
+    await settle()
+    batch = house.find(identity)
+    assert [(fault.line, fault.message) for fault in batch.faults] == [(2, "not JSON"), (None, "and 1,000 more")]
+    assert (batch.status, house.commands.given_up) == (Status.FAILED, [])
+
+
 async def test_results_wait_for_room_on_the_disk(house, clock):
     identity, command = await house.running()
     house.store.failures = 2
@@ -370,6 +412,18 @@ async def test_room_is_taken_while_files_come_in_and_given_back_for_those_that_d
     await house.upload(b"y" * 10_000)
     with pytest.raises(StorageFullError):
         house.files.demand_room(1)
+
+
+async def test_what_finds_no_room_for_its_record_leaves_nothing(house):
+    source = await house.upload()
+    folder = house.store.content(source.id).parent
+    house.store.cannot_save = True
+    with pytest.raises(StorageFullError):
+        await house.upload()
+    with pytest.raises(StorageFullError):
+        await house.batches.create(read_order({"input_file_id": source.id, "endpoint": CHAT}), source)
+    assert {path.name for path in folder.iterdir()} == {source.id, f"{source.id}.json"}
+    assert not house.stored.all()
 
 
 async def test_a_client_that_leaves_in_the_middle_of_keeping_leaves_a_whole_file(house):
