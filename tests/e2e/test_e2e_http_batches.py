@@ -105,6 +105,7 @@ def test_a_daemon_that_is_killed_goes_on_with_the_batch_at_its_next_start(box, c
     until(lambda: done() >= 60, "some lines to be done")
     daemon.kill()
     until(lambda: not box.processes(), "the batch's process and the engine to end with it")
+    assert " unknown " in box.ok("batch", "list")
     box.serve("--idle-shutdown", "off", engine=PACED)
     assert client.batches.retrieve(batch.id).status == "in_progress"
     batch = ends(client, batch, "completed")
