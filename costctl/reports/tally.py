@@ -280,6 +280,7 @@ def _batch_figure(
         failed_requests=batch.failed_requests,
         prompt_tokens=batch.prompt_tokens,
         generation_tokens=batch.generation_tokens,
+        outcome=batch.outcome,
     )
 
 
