@@ -19,7 +19,8 @@ from costctl.waiting import done_within
 if TYPE_CHECKING:
     from costctl.daemon.stored_batches import StoredBatches
     from costctl.daemon.stored_files import StoredFiles
-    from costctl.domain.http_batches import BatchOrder, HttpBatch
+    from costctl.domain.batch_orders import BatchOrder
+    from costctl.domain.http_batches import HttpBatch
     from costctl.domain.stored_files import StoredFile
     from costctl.ports import BatchCommands, Clock
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from costctl.daemon.stored_files import StoredFiles
-    from costctl.domain.http_batches import BatchOrder, End
+    from costctl.domain.batch_orders import BatchOrder
+    from costctl.domain.http_batches import End
     from costctl.domain.stored_files import StoredFile
     from costctl.ports import FileStore
 

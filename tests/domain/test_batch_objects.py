@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costctl.domain.http_batches import Counts, End, Fault, HttpBatch, Status, Usage, read_order
+from costctl.domain.batch_orders import read_order
+from costctl.domain.http_batches import Counts, End, Fault, HttpBatch, Status, Usage
 from costctl.domain.stored_files import KEPT_S, StoredFile, page, read_kept_s, safe_filename
 from costctl.errors import BadValueError
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from costctl.daemon.frontdoor import answers
 from costctl.daemon.frontdoor.bodies import Body, BodyError, Memory
 from costctl.daemon.frontdoor.uploads import PATIENCE_S, receive
-from costctl.domain.http_batches import read_order
+from costctl.domain.batch_orders import read_order
 from costctl.domain.stored_files import Purpose, page
 from costctl.errors import BadValueError, CostctlError, StorageFullError
 
