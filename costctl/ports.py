@@ -322,11 +322,6 @@ class Alarms(Protocol):
 class Command(Protocol):
     """A command of costctl that runs in a process of its own."""
 
-    @property
-    def log(self) -> Path:
-        """Where its output goes."""
-        ...
-
     async def wait(self) -> int:
         """Return its exit code when it has ended; a signal that ended it is negative."""
         ...
@@ -355,6 +350,16 @@ class Commands(Protocol):
         """Return whether the last one of that name still runs; blocking."""
         ...
 
-    async def start(self, name: str, arguments: Sequence[str], *, folder: str, log: Path) -> Command | None:
-        """Start one in `folder`; None if the last one of that name still runs. Raises CostctlError."""
+    def exit_code_of(self, log: Path) -> int | None:
+        """Return how the one with that log ended; None if it was killed, or nobody knows; blocking."""
+        ...
+
+    async def start(
+        self, name: str, arguments: Sequence[str], *, folder: str, log: Path, run_id: int
+    ) -> Command | None:
+        """Start one in `folder` that knows its number; None if the last one of that name still runs.
+
+        Raises:
+            CostctlError: it cannot be started.
+        """
         ...

@@ -14,24 +14,28 @@ from contextlib import suppress
 from datetime import UTC
 from typing import TYPE_CHECKING
 
+from costctl.domain.batches import RUN_VARIABLE
 from costctl.errors import CostctlError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
+_LOOK_AGAIN_S = 0.1
 _LOGS_KEPT = 100
 _LOG_END = "-YYYYmmddTHHMMSSZ.log"
+_EXIT_CODE = ".exit"
 _LAST_LINES = 5
 _LAST_BYTES = 4096
 
 
 class CostctlCommands:
-    """Runs commands; locks and logs lie in `folder`."""
+    """Runs commands; locks and logs lie in `folder`, and `environment` is added to this process's own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._folder = folder
+        self._environment = environment
 
     def log_of(self, name: str, at: datetime) -> Path:
         """Return where the output of a run that starts then goes."""
@@ -44,9 +48,25 @@ class CostctlCommands:
             os.close(fd)
         return fd is None
 
-    async def start(self, name: str, arguments: Sequence[str], *, folder: str, log: Path) -> CostctlCommand | None:
-        """Start one in `folder`; None if the last one of that name still runs. Raises CostctlError."""
+    def exit_code_of(self, log: Path) -> int | None:
+        """Return how the one with that log ended; None if it was killed, or nobody knows; blocking."""
+        try:
+            return int(log.with_suffix(_EXIT_CODE).read_text())
+        except (OSError, ValueError):
+            return None
+
+    async def start(
+        self, name: str, arguments: Sequence[str], *, folder: str, log: Path, run_id: int
+    ) -> CostctlCommand | None:
+        """Start one in `folder` that knows its number; None if the last one of that name still runs.
+
+        Raises:
+            CostctlError: it cannot be started.
+        """
         lock = await asyncio.to_thread(self._lock, name)
+        if lock is None:  # or somebody only looks whether it runs
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            lock = await asyncio.to_thread(self._lock, name)
         if lock is None:
             return None
         try:
@@ -54,9 +74,11 @@ class CostctlCommands:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
                     "-m",
-                    "costctl",
+                    "costctl.cli.scheduled",
+                    str(log.with_suffix(_EXIT_CODE)),
                     *arguments,
                     cwd=folder,
+                    env=os.environ | self._environment | {RUN_VARIABLE: str(run_id)},
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=output,
                     stderr=asyncio.subprocess.STDOUT,
@@ -75,6 +97,7 @@ class CostctlCommands:
         logs = [path for path in self._folder.glob("*.log") if path.name[: -len(_LOG_END)] == name]
         for path in sorted(logs)[:-_LOGS_KEPT]:
             path.unlink(missing_ok=True)
+            path.with_suffix(_EXIT_CODE).unlink(missing_ok=True)
 
     def _lock(self, name: str) -> int | None:
         try:
@@ -96,11 +119,6 @@ class CostctlCommand:
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
         self._log = log
-
-    @property
-    def log(self) -> Path:
-        """Where its output goes."""
-        return self._log
 
     async def wait(self) -> int:
         """Return its exit code when it has ended; a signal that ended it is negative."""

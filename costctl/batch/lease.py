@@ -105,6 +105,7 @@ class LeaseClient:
                 "then": self._wish.then.value,
                 "no_progress_s": self._wish.no_progress_s,
                 "timeout_s": self._wish.timeout_s,
+                "schedule_run": self._wish.schedule_run,
             }
         )
         while (line := await self._lines.get()) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import click
 
 from costctl.batch.forgiveness import MaxFailures
 from costctl.cli.client import ask, home
-from costctl.domain.batches import Then
+from costctl.domain.batches import RUN_VARIABLE, Then
 from costctl.domain.durations import parse_duration
 from costctl.errors import BadValueError, DaemonNotRunningError
 
@@ -173,7 +174,14 @@ def _wish(checked: Checked, journal: Journal, options: Mapping[str, Any]) -> Wis
         then=Then(options["then"]),
         no_progress_s=options["no_progress"],
         timeout_s=options["timeout"],
+        schedule_run=_schedule_run(),
     )
+
+
+def _schedule_run() -> int | None:
+    """Return which run of a schedule this is; a daemon that it starts is none, so the environment says it only once."""
+    number = os.environ.pop(RUN_VARIABLE, "")
+    return int(number) if number.isascii() and number.isdecimal() else None
 
 
 def _name(checked: Checked) -> str:

@@ -16,9 +16,9 @@ Examples:
   costctl schedule list
   costctl schedule history nightly
 
-Schedules run in the daemon (`costctl serve`): while none runs, or the machine is off, nothing runs. What was missed
-runs once when the daemon is back, if that is within --grace. To start a machine that is off, another one has to be
-awake: see examples/ for cron, systemd and a cloud's command line.
+Schedules run in the daemon (`costctl serve`): while none runs, or the machine is off, nothing runs, and a daemon that
+is stopped ends what it runs. What was missed runs once when the daemon is back, if that is within --grace. To start a
+machine that is off, another one has to be awake: see examples/ for cron, systemd and a cloud's command line.
 """
 
 
@@ -57,9 +57,10 @@ def show(*, name: str, as_json: bool) -> None:
     from costctl.reports.printing import console_for
     from costctl.wiring import load_zone
     from costctl.wiring import schedules as wiring
+    from costctl.wiring.schedule_history import read_history
 
     found, now = wiring.schedule_called(name), datetime.now(UTC)
-    last = wiring.history(name, last=1)
+    last = read_history(name, last=1)
     if as_json:
         click.echo(forms.schedule_json(found, last, now), nl=False)
     else:
@@ -74,13 +75,16 @@ def show(*, name: str, as_json: bool) -> None:
 @click.option("--tz", "zone_name", metavar="ZONE", help="Time zone to show; else as configured, or this machine's.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def history(*, name: str | None, limit: int, zone_name: str | None, as_json: bool) -> None:
-    """Show what became of due times, newest first, and what each run cost."""
+    """Show what became of due times, newest first, and what each run cost.
+
+    That of a batch is the machine's while the batch was worked on; of another command it is the machine's meanwhile.
+    """
     from costctl.reports import schedules as forms
     from costctl.reports.printing import console_for
     from costctl.wiring import load_zone
-    from costctl.wiring import schedules as wiring
+    from costctl.wiring.schedule_history import read_history
 
-    found = wiring.history(name, last=limit)
+    found = read_history(name, last=limit)
     if as_json:
         click.echo(forms.history_json(found), nl=False)
     else:
@@ -99,6 +103,8 @@ def run(*, name: str) -> None:
 
     outcome, recorded = wiring.run_here(wiring.schedule_called(name))
     click.echo(f"{name}: {recorded.outcome}; output in {recorded.log}", err=True)
+    if recorded.detail:
+        click.echo(recorded.detail, err=True)
     if outcome is RunOutcome.SKIPPED:
         sys.exit(5)
     if outcome is not RunOutcome.SUCCEEDED:
@@ -133,8 +139,14 @@ def export(*, names: tuple[str, ...], form: str | None, output: str | None) -> N
     awake = [one.name for one in chosen if not one.paused]
     if awake:
         click.echo(f"{', '.join(awake)}: the daemon runs it too, unless you `costctl schedule pause` it", err=True)
+    left_out = wiring.left_out_of_exports()
+    if left_out:
+        click.echo(f"set here, but not in the entries: {', '.join(left_out)}; costctl.toml is for that", err=True)
     if form == "crontab":
-        click.echo(wiring.as_crontab(chosen), nl=False)
+        text = wiring.as_crontab(chosen)
+        if "CRON_TZ=" in text:
+            click.echo("Debian's cron would take another zone's times for its own: use --systemd there", err=True)
+        click.echo(text, nl=False)
         return
     for name, text in wiring.as_units(chosen).items():
         if output:

@@ -9,13 +9,9 @@ import click
 from costctl.errors import BadValueError, DaemonError, DaemonNotRunningError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from costctl.domain.schedules import Schedule
-    from costctl.ledger.store import Ledger
-
-_NEVER = ("serve", "demo", "schedule", "stop")  # what does not end, or would end the daemon that runs it
 
 
 @click.command(
@@ -24,8 +20,11 @@ Examples:
   costctl schedule add nightly --cron '0 2 * * *' --tz Asia/Shanghai -- batch jobs.jsonl -o out-{date}.jsonl
   costctl schedule add once --at 2026-12-01T02:00 -- report --month 2026-11 -o november.html
 
-{date}, {time} and {name} in the command become those of the due time. A local time that the clocks skip is due where
-they skip it, one that they repeat is due once; --every counts real time, from now on.
+{date}, {time} and {name} in the command become the due time's (2026-12-01, 0200) and the schedule's name. The command
+runs as if typed in this folder, so relative paths are of it. Of times that were missed the last runs once, if that is
+within --grace; what is due while the last run goes on is skipped; `history` shows both. A local time that the clocks
+skip is due where they skip it, one that they repeat is due once; --every counts real time, from now on. --then shutdown
+is refused while a daemon runs whose --on-idle does not stop the machine.
 """
 )
 @click.argument("name")
@@ -56,10 +55,10 @@ def add(
     command: tuple[str, ...],
 ) -> None:
     """Add a schedule; it works from now on, in this folder."""
-    from dataclasses import replace
     from datetime import UTC, datetime
     from pathlib import Path
 
+    from costctl.cli.schedule_checks import demand_command, remarks_on
     from costctl.domain.durations import parse_duration
     from costctl.domain.schedules import Schedule, parse_rule
     from costctl.wiring import load_zone
@@ -70,18 +69,20 @@ def add(
         name=name,
         rule=parse_rule(_rule(cron=cron, every=every, at=at)),
         zone=load_zone(zone_name),
-        command=_checked(command, then),
+        command=demand_command(command, then),
         folder=str(Path.cwd()),
         since=now,
         grace_s=parse_duration(grace),
         limit_s=parse_duration(limit),
         notify=notify,
     )
-    _require_future(made, now)
+    remarks = list(remarks_on(made, _first_due(made, now)))
     wiring.check_targets(notify)
     with wiring.changing_schedules() as (ledger, machine):
-        made = replace(made, id=ledger.add_schedule(machine, made))
+        ledger.add_schedule(machine, made)
     click.echo(f"{name} runs {_when(made, now)}")
+    for remark in remarks:
+        click.echo(f"note: {remark}", err=True)
     _tell_daemon()
 
 
@@ -92,46 +93,34 @@ def _rule(**given: str | None) -> str:
     return rules[0]
 
 
-def _checked(command: tuple[str, ...], then: str | None) -> tuple[str, ...]:
-    from costctl.cli.root import COMMANDS
-
-    words = command[1:] if command[:1] == ("costctl",) else command
-    if not words:
-        raise click.UsageError("give the command after --, as in: -- batch jobs.jsonl -o out-{date}.jsonl")
-    if words[0] not in COMMANDS or words[0] in _NEVER:
-        allowed = ", ".join(command for command in COMMANDS if command not in _NEVER)
-        raise BadValueError(f"{words[0]!r} is no command of costctl that can be scheduled: {allowed}")
-    if then is None:
-        return words
-    if words[0] != "batch":
-        raise BadValueError(f"--then is for `batch`, not for {words[0]!r}")
-    return (*words, "--then", then)
-
-
-def _require_future(made: Schedule, now: datetime) -> None:
+def _first_due(made: Schedule, now: datetime) -> datetime:
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     try:
         ZoneInfo(made.zone.key)
     except (ZoneInfoNotFoundError, ValueError):
         raise BadValueError("this machine's time zone has no name: say which with --tz") from None
-    if made.next_due(now) is None:
+    due_at = made.next_due(now)
+    if due_at is None:
         raise BadValueError(f"{made.rule} in {made.zone.key} is in the past")
+    return due_at
 
 
 def _when(made: Schedule, now: datetime) -> str:
     due = made.next_due(now)
-    first = f", next {due.astimezone(made.zone):%Y-%m-%d %H:%M} {made.zone.key}" if due else ""
-    return f"{made.rule}{first}"
+    if due is None:
+        return f"{made.rule}, which has passed: never again"
+    return f"{made.rule}, next {due.astimezone(made.zone):%Y-%m-%d %H:%M} {made.zone.key}"
 
 
-def _tell_daemon() -> None:
+def _tell_daemon(*, needed: bool = True) -> None:
     from costctl.cli.client import ask
 
     try:
         ask("POST", "/schedules/refresh")
     except DaemonNotRunningError:
-        click.echo("no daemon runs: start one with `costctl serve`, or nothing will happen", err=True)
+        if needed:
+            click.echo("no daemon runs: start one with `costctl serve`, or nothing will happen", err=True)
     except DaemonError as error:
         click.echo(f"{error}; it is recorded, and holds at the latest when the daemon starts again", err=True)
 
@@ -140,8 +129,12 @@ def _tell_daemon() -> None:
 @click.argument("name")
 def pause(*, name: str) -> None:
     """Let a schedule rest; a run that goes on is not ended."""
-    _change(lambda ledger, machine: ledger.pause_schedule(machine, name))
+    from costctl.wiring import schedules as wiring
+
+    with wiring.changing_schedules() as (ledger, machine):
+        ledger.pause_schedule(machine, name)
     click.echo(f"{name} rests until `costctl schedule resume {name}`")
+    _tell_daemon(needed=False)
 
 
 @click.command(epilog="\b\nExamples:\n  costctl schedule resume nightly")
@@ -153,21 +146,23 @@ def resume(*, name: str) -> None:
     from costctl.wiring import schedules as wiring
 
     now = datetime.now(UTC)
-    _change(lambda ledger, machine: ledger.resume_schedule(machine, name, at=now))
+    with wiring.changing_schedules() as (ledger, machine):
+        ledger.resume_schedule(machine, name, at=now)
     click.echo(f"{name} runs {_when(wiring.schedule_called(name), now)}")
+    _tell_daemon()
 
 
 @click.command(epilog="\b\nExamples:\n  costctl schedule remove nightly")
 @click.argument("name")
 def remove(*, name: str) -> None:
     """Remove a schedule with its history; a run that goes on is not ended, and what it costs stays in the ledger."""
-    _change(lambda ledger, machine: ledger.remove_schedule(machine, name))
-    click.echo(f"removed {name}")
-
-
-def _change(verb: Callable[[Ledger, str], None]) -> None:
+    from costctl.domain.schedules import RunOutcome
     from costctl.wiring import schedules as wiring
 
     with wiring.changing_schedules() as (ledger, machine):
-        verb(ledger, machine)
-    _tell_daemon()
+        running = ledger.schedule_runs(machine, name, outcome=RunOutcome.RUNNING)
+        ledger.remove_schedule(machine, name)
+    click.echo(f"removed {name}")
+    for run in running:
+        click.echo(f"a run goes on to its end; its output is in {run.log}", err=True)
+    _tell_daemon(needed=False)

@@ -1,4 +1,4 @@
-"""Where messages are sent to: the `[[notify]]` tables. Their URLs hold secrets, so no error repeats a value."""
+"""Where messages are sent to: the `[[notify]]` tables. URLs and commands hold secrets, so no error repeats a value."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ if TYPE_CHECKING:
 
     from costctl.config.tables import Table, TomlFile
 
-_EXAMPLE = "[[notify]] with a name and a url, like 'mailto://...' or 'json://...'"
+_EXAMPLE = "[[notify]] with a name and a url, like 'mailto://...' or 'json://...', or a command"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NotifyTarget:
-    """A target's name, where it stands, and its URL or where that is found: exactly one of the three is given."""
+    """A target's name, where it stands, and its command, its URL or where that is found: exactly one of the four."""
 
     name: str
     place: str
     url: str | None = field(default=None, repr=False)
     url_env: str | None = None
     url_file: str | None = None
+    command: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if [self.url, self.url_env, self.url_file].count(None) != 2:  # noqa: PLR2004 - all but one
-            raise BadValueError(f"{self.place}: give {self.name!r} one of url, url-env and url-file")
+        if [self.url, self.url_env, self.url_file, self.command].count(None) != 3:  # noqa: PLR2004 - all but one
+            raise BadValueError(f"{self.place}: give {self.name!r} one of url, url-env, url-file and command")
 
     def find_url(self, environ: Mapping[str, str]) -> str:
         """Return its URL, a secret.
@@ -97,6 +98,7 @@ def _target(table: Table) -> NotifyTarget:
         url=table.take("url", _secret, None),
         url_env=table.take("url-env", as_text, None),
         url_file=table.take("url-file", as_text, None),
+        command=table.take("command", _secret, None),
     )
     table.finish()
     return target

@@ -66,7 +66,12 @@ class Settings:
     @property
     def stops_instance(self) -> bool:
         """Whether --on-idle does something to the machine."""
-        return self.on_idle not in {"exit", "unload"}
+        return stops_instance(self.on_idle)
+
+
+def stops_instance(on_idle: str) -> bool:
+    """Return whether this --on-idle does something to the machine."""
+    return on_idle not in {"exit", "unload"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

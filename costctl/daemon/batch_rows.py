@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from costctl.domain.batches import Wish
     from costctl.ledger.store import Ledger
     from costctl.ledger.writer import Verb
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class _Row:
     """One batch; `base` is what had been done of it when its present row began."""
 
-    name: str
+    wish: Wish
     progress: Progress = field(default_factory=Progress)
     base: Progress = field(default_factory=Progress)
     written: Progress = field(default_factory=Progress)
@@ -41,9 +42,9 @@ class BatchRows:
         self._write = write
         self._rows: dict[int, _Row] = {}
 
-    def begin(self, number: int, name: str, *, session_id: int, at: datetime) -> None:
+    def begin(self, number: int, wish: Wish, *, session_id: int, at: datetime) -> None:
         """Write that work on batch `number` begins."""
-        self._rows[number] = row = _Row(name=name)
+        self._rows[number] = row = _Row(wish=wish)
         self._begin(row, session_id, at)
 
     def progressed(self, number: int, progress: Progress) -> None:
@@ -77,7 +78,7 @@ class BatchRows:
         row.ids = ids
 
         def verb(ledger: Ledger) -> None:
-            ids.append(ledger.begin_batch(session_id, name=row.name, at=at))
+            ids.append(ledger.begin_batch(session_id, name=row.wish.name, at=at, schedule_run_id=row.wish.schedule_run))
 
         self._write(verb)
 

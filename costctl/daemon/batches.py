@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SIGNAL = "batches"
+_RUNS_KEPT = 100
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
@@ -57,6 +59,7 @@ class Batches:
         self._shut_down = shut_down
         self._open: dict[int, OpenLease] = {}
         self._asked = 0
+        self._runs_of_schedules: deque[int | None] = deque(maxlen=_RUNS_KEPT)
 
     # --- a lease's life ------------------------------------------------------------------------------------------
 
@@ -75,6 +78,7 @@ class Batches:
                 "start it with --on-idle poweroff or 'command: ...'"
             )
         self._asked += 1
+        self._runs_of_schedules.append(wish.schedule_run)
         opened = OpenLease(lease=Lease(number=self._asked, wish=wish, asked_at=self._clock.monotonic()))
         self._open[self._asked] = opened
         self._begin_next()
@@ -135,6 +139,10 @@ class Batches:
         detail = ", ".join(names) or "no batch runs"
         return Evidence(name=SIGNAL, active=bool(names), detail=detail)
 
+    def has_seen(self, schedule_run: int) -> bool:
+        """Return whether that run of a schedule has asked for a lease, which keeps the instance up from then on."""
+        return schedule_run in self._runs_of_schedules
+
     def place(self, opened: OpenLease) -> int:
         """Return the lease's place in the queue, 0 if it runs."""
         return place_in_queue([each.lease for each in self._open.values()], opened.lease.number)
@@ -167,7 +175,7 @@ class Batches:
             opened = self._open[lease.number]
             opened.lease = lease.begun(self._clock.monotonic())
             opened.began = self._recorder.now()
-            self._recorder.batch_began(lease.number, lease.wish.name)
+            self._recorder.batch_began(lease.number, lease.wish)
             logger.info("batch %d (%s): begins, %d lines", lease.number, lease.wish.name, lease.wish.lines)
         for opened in self._open.values():
             opened.changed.set()

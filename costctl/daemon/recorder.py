@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from costctl.daemon.run import EngineRun
     from costctl.daemon.session import Opening
-    from costctl.domain.batches import Progress
+    from costctl.domain.batches import Progress, Wish
     from costctl.domain.gpus import GpuReading
     from costctl.domain.policy import Signal, Verdict
     from costctl.domain.stored_answers import Tokens
@@ -142,9 +142,9 @@ class Recorder:
 
     # --- batches -------------------------------------------------------------------------------------------------
 
-    def batch_began(self, number: int, name: str) -> None:
+    def batch_began(self, number: int, wish: Wish) -> None:
         """Write that work on a batch begins."""
-        self._batches.begin(number, name, session_id=self._session, at=self.now())
+        self._batches.begin(number, wish, session_id=self._session, at=self.now())
 
     def batch_progressed(self, number: int, progress: Progress) -> None:
         """Remember what has been done of a batch, to be written with the next beat."""

@@ -9,24 +9,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from costctl.domain.durations import format_duration
 from costctl.domain.policy import Evidence
-from costctl.domain.schedules import RunOutcome, alarm_after, cold_start_s, handled_until
+from costctl.domain.schedules import RunOutcome, alarm_after, cold_start_s, handled_until, last_passed
 from costctl.errors import CostctlError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from costctl.daemon.schedule_runner import ScheduleRunner
     from costctl.domain.schedules import Schedule
     from costctl.ledger.store import Ledger
     from costctl.ledger.values import ScheduleRun
-    from costctl.ports import Alarms, Clock, Commands
+    from costctl.ports import Alarms, Clock
 
     Fire = Callable[[int, datetime], object]
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +37,13 @@ _LOOK_EVERY_S = 30.0
 _CLOCK_STEP_S = 5.0
 _JUST_DUE = timedelta(seconds=10)
 """What was due just now is about to run, and the machine must not be stopped in between."""
-_SURELY_STARTED = timedelta(minutes=1)
 
 
 class Schedules:
-    """Sees to it that what is due runs; `make_alarms` is called when there is a first schedule, in a thread."""
+    """Sees to it that what is due runs; `make_alarms` is called when there is a first schedule, in a thread.
+
+    `has_lease` says whether a run, by its number, is a batch that asked for its lease.
+    """
 
     def __init__(
         self,
@@ -47,17 +51,17 @@ class Schedules:
         ledger: Ledger,
         machine: str,
         runner: ScheduleRunner,
-        commands: Commands,
         make_alarms: Callable[[Fire], Alarms],
         earlier_starts_s: Callable[[], Sequence[float]],
+        has_lease: Callable[[int], bool],
         clock: Clock,
     ) -> None:
         self._ledger = ledger
         self._machine = machine
         self._runner = runner
-        self._commands = commands
         self._make_alarms = make_alarms
         self._earlier_starts_s = earlier_starts_s
+        self._has_lease = has_lease
         self._clock = clock
         self._alarms: Alarms | None = None
         self._known: dict[int, Schedule] = {}
@@ -70,17 +74,18 @@ class Schedules:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def watch(self) -> None:
-        """Set the alarms, and again whenever the clock was set or the ledger could not be read."""
+        """Set the alarms, and again whenever the clock was set, the ledger could not be read or no alarm rang."""
         offset = self._clock_offset()
         while True:
             if abs(self._clock_offset() - offset) > _CLOCK_STEP_S:
                 logger.info("schedules: the clock was set, so what is due next is looked up anew")
                 self._up_to_date = False
             offset = self._clock_offset()
-            if not self._up_to_date:
+            if not self._up_to_date or await self._in_thread(self._overlooks_any):
                 await self.refresh()
-            if self._known:
-                await self._look_after_others()
+            left_running = await self._in_thread(self._others_going_on)
+            if left_running is not None:
+                self._left_running = left_running
             await self._clock.sleep(_LOOK_EVERY_S)
 
     async def refresh(self) -> None:
@@ -95,12 +100,12 @@ class Schedules:
 
     def evidence(self) -> Evidence:
         """Return whether a run goes on, or one is due before a machine that is stopped now could be up again."""
-        running = [schedule.name for schedule in self._running() if schedule.keeps_machine_up]
-        if running:
-            return Evidence(name=SCHEDULES, active=True, detail=f"{', '.join(sorted(running))} runs")
+        at_work = self._at_work()
+        if at_work:
+            return Evidence(name=SCHEDULES, active=True, detail=f"{', '.join(sorted(at_work))} runs")
         now = self._clock.now()
         recent = now - _JUST_DUE
-        alarms = (alarm_after(one, max(recent, self._taken.get(one.id, recent))) for one in self._known.values())
+        alarms = (alarm_after(one, max(recent, self._taken.get(one.id, recent)), now) for one in self._known.values())
         soonest = min(filter(None, alarms), key=lambda alarm: alarm.at, default=None)
         if soonest is None:
             return Evidence(name=SCHEDULES, active=False, detail="none is due")
@@ -108,9 +113,11 @@ class Schedules:
         detail = f"{soonest.schedule.name} is due in {format_duration(wait_s)}"
         return Evidence(name=SCHEDULES, active=wait_s <= self._lead_s, detail=detail)
 
-    def _running(self) -> Iterator[Schedule]:
-        yield from self._runner.running.values()
-        yield from (self._known[run.schedule_id] for run in self._left_running if run.schedule_id in self._known)
+    def _at_work(self) -> set[str]:
+        """Return the names of those whose runs keep the machine up; a batch does it by its lease, once it has one."""
+        left = {run.id: self._known[run.schedule_id] for run in self._left_running if run.schedule_id in self._known}
+        running = left | self._runner.running
+        return {one.name for number, one in running.items() if one.keeps_machine_up or not self._has_lease(number)}
 
     async def stop(self) -> None:
         """Wake up no more, and end what runs."""
@@ -130,7 +137,7 @@ class Schedules:
             self._alarms = self._make_alarms(fire)
         if self._alarms is not None:
             now = self._clock.now()
-            alarms = (alarm_after(one, handled_until(one, last_due.get(one.id), now)) for one in found)
+            alarms = (alarm_after(one, handled_until(one, last_due.get(one.id), now), now) for one in found)
             self._alarms.set(list(filter(None, alarms)))
         self._up_to_date = True
 
@@ -154,31 +161,29 @@ class Schedules:
         except Exception:
             logger.exception("schedule %s: a fault in costctl", schedule.name)
 
-    async def _look_after_others(self) -> None:
-        """Look what became of runs that others started: an earlier daemon, or `costctl schedule run`."""
+    async def _in_thread(self, look: Callable[[], T]) -> T | None:
+        """Return what a look into the ledger shows; None if there are no schedules, or it cannot be read now."""
         try:
-            self._left_running = await asyncio.to_thread(self._others)
+            return await asyncio.to_thread(look) if self._known else None
         except CostctlError as error:
             logger.warning("schedules: %s", error)
+            return None
 
-    def _others(self) -> list[ScheduleRun]:
-        now, still = self._clock.now(), []
-        for run in self._ledger.schedule_runs(self._machine, outcome=RunOutcome.RUNNING):
-            if run.id in self._runner.taken or run.started_at is None:
-                continue
-            if self._commands.runs(run.schedule) or now - run.started_at < _SURELY_STARTED:
-                still.append(run)
-            else:
-                self._lose(run)
-        return [run for run in still if self._within_limit(run, now)]
+    def _overlooks_any(self) -> bool:
+        """Return whether nobody took what was due: a daemon that shares the alarms may have died when it was rung."""
+        last_due, before = self._ledger.last_due(self._machine), self._clock.now() - _JUST_DUE
+        return any(
+            last_passed(one, handled_until(one, last_due.get(one.id), before), before)
+            for one in self._known.values()
+            if not one.paused
+        )
+
+    def _others_going_on(self) -> list[ScheduleRun]:
+        now = self._clock.now()
+        return [run for run in self._runner.started_by_others(self._machine) if self._within_limit(run, now)]
 
     def _within_limit(self, run: ScheduleRun, now: datetime) -> bool:
         """Return whether a run may still keep the machine up."""
         schedule = self._known.get(run.schedule_id)
         limit_s = schedule.limit_s if schedule else 0.0
         return run.started_at is not None and (now - run.started_at).total_seconds() < limit_s
-
-    def _lose(self, run: ScheduleRun) -> None:
-        detail = "nobody saw its end: what had started it was gone before"
-        logger.error("schedule %s: the run of %s is lost: %s", run.schedule, run.due_at.isoformat(), detail)
-        self._ledger.end_schedule_run(run.id, at=None, outcome=RunOutcome.LOST, exit_code=None, detail=detail)

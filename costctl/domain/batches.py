@@ -17,6 +17,8 @@ _LONGEST_NAME = 255
 _LARGEST_COUNT = 2**53 - 1
 NO_PROGRESS_S = 1800.0
 """After so long without progress a batch counts as hung, if it does not say otherwise; an engine may start in it."""
+RUN_VARIABLE = "COSTCTL_SCHEDULE_RUN"
+"""The environment variable that tells a batch which run of a schedule it is, by that run's number in the ledger."""
 
 
 class Then(StrEnum):
@@ -54,7 +56,10 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wish:
-    """What a batch asks for: `lines` are still to be done, and `shares` begins beside another batch."""
+    """What a batch asks for: `lines` are still to be done, and `shares` begins beside another batch.
+
+    `schedule_run` is the number in the ledger of the schedule's run that started it, if one did.
+    """
 
     name: str
     lines: int
@@ -62,6 +67,7 @@ class Wish:
     then: Then = Then.NOTHING
     no_progress_s: float = NO_PROGRESS_S
     timeout_s: float | None = None
+    schedule_run: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +133,7 @@ def read_wish(given: Mapping[str, Any]) -> Wish:
     shares = given.get("shares", False)
     if not isinstance(shares, bool):
         raise BadValueError("this is no batch: shares is true or false")
-    timeout_s = given.get("timeout_s")
+    timeout_s, schedule_run = given.get("timeout_s"), given.get("schedule_run")
     return Wish(
         name=name,
         lines=_count(given, "lines", of="batch"),
@@ -135,6 +141,7 @@ def read_wish(given: Mapping[str, Any]) -> Wish:
         then=Then(then),
         no_progress_s=_seconds(given.get("no_progress_s", NO_PROGRESS_S), "no_progress_s"),
         timeout_s=None if timeout_s is None else _seconds(timeout_s, "timeout_s"),
+        schedule_run=None if schedule_run is None else _count(given, "schedule_run", of="batch"),
     )
 
 

@@ -75,7 +75,9 @@ class Cron:
         return day.month in self.months and (by_day or by_weekday if self.either_day else by_day and by_weekday)
 
     def _in_day(self, day: datetime, after: datetime) -> datetime | None:
-        moments = (day.replace(hour=hour, minute=minute) for hour in self.hours for minute in self.minutes)
+        first = after.hour if day.date() == after.date() else 0
+        hours = (hour for hour in self.hours if hour >= first)
+        moments = (day.replace(hour=hour, minute=minute) for hour in hours for minute in self.minutes)
         return next((moment for moment in moments if moment > after), None)
 
 

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from statistics import median
 from typing import TYPE_CHECKING
 
 from costctl.domain.cron import Cron, parse_cron
 from costctl.domain.durations import format_duration, parse_duration
+from costctl.domain.local_times import instant_at
 from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from zoneinfo import ZoneInfo
 
+ALIVE_EVERY_S = 30.0
+"""Who runs a command says so often in the ledger that it goes on."""
+_DEAD_AFTER_S = 3 * ALIVE_EVERY_S
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SHORTEST_INTERVAL_S = 60
 _UNKNOWN_START_S = 300.0
@@ -63,6 +67,13 @@ class RunOutcome(StrEnum):
     MISSED = "missed"
     SKIPPED = "skipped"
     LOST = "lost"
+
+
+def outcome_of(exit_code: int | None) -> RunOutcome:
+    """Return what became of a run that nobody waited for: lost if it left no exit code."""
+    if exit_code is None:
+        return RunOutcome.LOST
+    return RunOutcome.FAILED if exit_code else RunOutcome.SUCCEEDED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,26 +179,6 @@ def format_exactly(seconds: int) -> str:
     return "".join(f"{count}{unit}" for count, unit in parts if count)
 
 
-def instant_at(wall: datetime, zone: ZoneInfo) -> datetime:
-    """Return the instant in UTC at which the local clock shows `wall` first, or where it skips `wall`."""
-    local = wall.replace(tzinfo=zone, fold=0)
-    instant = local.astimezone(UTC)
-    if instant.astimezone(zone).replace(tzinfo=None) == wall:
-        return instant
-    # Skipped: the offset before the gap puts it behind the gap's end, by as much as it lies behind the gap's begin.
-    later, earlier = local.utcoffset(), local.replace(fold=1).utcoffset()
-    assert later is not None and earlier is not None  # noqa: S101, PT018 - it has a zone
-    return _end_of_gap(instant + (later - earlier), instant, zone)
-
-
-def _end_of_gap(before: datetime, behind: datetime, zone: ZoneInfo) -> datetime:
-    """Return the minute in (before, behind] at which the zone's offset changes."""
-    offset = before.astimezone(zone).utcoffset()
-    minutes = int((behind - before) / timedelta(minutes=1))
-    moments = (before + timedelta(minutes=count) for count in range(1, minutes + 1))
-    return next((moment for moment in moments if moment.astimezone(zone).utcoffset() != offset), behind)
-
-
 def _next_by_clock(cron: Cron, zone: ZoneInfo, after: datetime) -> datetime | None:
     wall = cron.next_wall(after.astimezone(zone).replace(tzinfo=None, fold=0))
     while wall is not None:
@@ -216,9 +207,33 @@ def handled_until(schedule: Schedule, last_due: datetime | None, now: datetime) 
     return min(max(schedule.since, last_due or schedule.since), now)
 
 
-def alarm_after(schedule: Schedule, after: datetime) -> Alarm | None:
-    """Return when `schedule` is due next after an instant, None if it is not, or rests."""
-    at = None if schedule.paused else schedule.next_due(after)
+def seems_dead(alive_at: datetime | None, now: datetime) -> bool:
+    """Return whether nobody runs a command any more, of which it was said last then that it goes on.
+
+    A time that lies in the future comes from a clock that was wrong, and says nothing.
+    """
+    return alive_at is None or abs((now - alive_at).total_seconds()) > _DEAD_AFTER_S
+
+
+def last_passed(schedule: Schedule, after: datetime, now: datetime) -> datetime | None:
+    """Return the last due time in (after, now], None if there is none.
+
+    It is searched for backwards, since a machine may come up after a year in which it was due every minute.
+    """
+    back = timedelta(minutes=1)
+    while True:
+        start = max(after, now - back)
+        found, at = None, schedule.next_due(start)
+        while at is not None and at <= now:
+            found, at = at, schedule.next_due(at)
+        if found is not None or start == after:
+            return found
+        back *= 2
+
+
+def alarm_after(schedule: Schedule, after: datetime, now: datetime) -> Alarm | None:
+    """Return the last due time after an instant that has passed, else the next; None if there is none, or it rests."""
+    at = None if schedule.paused else last_passed(schedule, after, now) or schedule.next_due(after)
     return None if at is None else Alarm(schedule=schedule, at=at)
 
 

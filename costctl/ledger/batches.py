@@ -8,11 +8,12 @@ from sqlalchemy import insert, select, update
 
 from costctl.domain.batches import Progress
 from costctl.errors import LedgerError
-from costctl.ledger.schema import BATCHES
+from costctl.ledger.schema import BATCHES, SCHEDULE_RUNS
 from costctl.ledger.transactions import Transactions
 from costctl.ledger.values import Batch
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
 class Batches(Transactions):
     """Work on a batch begins in a session, gets on, and ends; what a session's end finds open is lost."""
 
-    def begin_batch(self, session_id: int, *, name: str, at: datetime) -> int:
-        """Record that work on the batch `name` has begun; return its id."""
-        values = {"session_id": session_id, "name": name, "started_at": at, **_counts(Progress())}
+    def begin_batch(self, session_id: int, *, name: str, at: datetime, schedule_run_id: int | None = None) -> int:
+        """Record that work on the batch `name` has begun, if by a schedule's run then by which; return its id."""
+        values: dict[str, Any] = {"session_id": session_id, "name": name, "started_at": at}
+        # A run that is no more, or another ledger's, has no row here; its number may be another's some day.
+        still_there = select(SCHEDULE_RUNS.c.id).where(SCHEDULE_RUNS.c.id == schedule_run_id).scalar_subquery()
+        values |= {**_counts(Progress()), "schedule_run_id": still_there}
         with self._begin() as connection:
             key = connection.execute(insert(BATCHES).values(values)).inserted_primary_key
         if key is None:
@@ -51,6 +55,17 @@ class Batches(Transactions):
                 raise ValueError(f"batch {batch_id} began at {began}, it cannot end at {at}")
             values = {**_counts(done), "ended_at": at, "outcome": "ended"}
             connection.execute(update(BATCHES).where(BATCHES.c.id == batch_id).values(values))
+
+    def batches_of_runs(self, schedule_run_ids: Collection[int]) -> list[Batch]:
+        """Return what runs of schedules worked on, in the order of their starts."""
+        wanted, run_id = set(schedule_run_ids), BATCHES.c.schedule_run_id
+        if not wanted:
+            return []
+        # Not by a list of numbers, of which SQLite takes so many only.
+        query = select(*BATCHES.c).where(run_id.between(min(wanted), max(wanted)))
+        with self._look() as connection:
+            rows = connection.execute(query.order_by(BATCHES.c.started_at, BATCHES.c.id)).all()
+        return [Batch(**row._mapping) for row in rows if row.schedule_run_id in wanted]  # noqa: SLF001 - public, it says
 
     def batches(self, session_id: int) -> list[Batch]:
         """Return the session's batches in the order of their starts."""

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from costctl.domain.schedules import RunOutcome, Schedule, no_schedule, parse_rule
 from costctl.errors import LedgerError, RefusedError
-from costctl.ledger.schema import SCHEDULE_RUNS, SCHEDULES
+from costctl.ledger.schema import BATCHES, SCHEDULE_RUNS, SCHEDULES
 from costctl.ledger.transactions import Transactions
 from costctl.ledger.values import ScheduleRun
 
@@ -49,6 +49,9 @@ class Schedules(Transactions):
         """Take a schedule away, with what is known of its runs. Raises LedgerError if there is none of that name."""
         with self._begin() as connection:
             schedule_id = _require(connection, machine, name)
+            runs = select(SCHEDULE_RUNS.c.id).where(SCHEDULE_RUNS.c.schedule_id == schedule_id)
+            theirs = BATCHES.c.schedule_run_id.in_(runs)  # or they would be another run's that gets the number some day
+            connection.execute(update(BATCHES).where(theirs).values(schedule_run_id=None))
             connection.execute(delete(SCHEDULE_RUNS).where(SCHEDULE_RUNS.c.schedule_id == schedule_id))
             connection.execute(delete(SCHEDULES).where(SCHEDULES.c.id == schedule_id))
 
@@ -67,10 +70,12 @@ class Schedules(Transactions):
 
     def last_due(self, machine: str) -> dict[int, datetime]:
         """Return the last due time that was taken, by the id of its schedule."""
-        query = select(SCHEDULE_RUNS.c.schedule_id, func.max(SCHEDULE_RUNS.c.due_at, type_=SCHEDULE_RUNS.c.due_at.type))
-        query = query.join(SCHEDULES).where(SCHEDULES.c.machine == machine).group_by(SCHEDULE_RUNS.c.schedule_id)
+        due = SCHEDULE_RUNS.c.due_at
+        newest = select(func.max(due, type_=due.type)).where(SCHEDULE_RUNS.c.schedule_id == SCHEDULES.c.id)
+        # One look into the index for each: grouped, all runs of all years would be read.
+        query = select(SCHEDULES.c.id, newest.scalar_subquery()).where(SCHEDULES.c.machine == machine)
         with self._look() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
+            return {row[0]: row[1] for row in connection.execute(query) if row[1] is not None}
 
     def begin_schedule_run(
         self,
@@ -83,7 +88,7 @@ class Schedules(Transactions):
         log: str,
     ) -> int | None:
         """Take a due time to run it, and return the run's id; None if somebody has it already."""
-        values = {"started_at": at, "command": list(command), "session_id": session_id, "log": log}
+        values = {"started_at": at, "alive_at": at, "command": list(command), "session_id": session_id, "log": log}
         return self._take(schedule_id, due_at, values | {"outcome": RunOutcome.RUNNING, "detail": ""})
 
     def pass_over_run(self, schedule_id: int, *, due_at: datetime, outcome: RunOutcome, detail: str) -> bool:
@@ -102,14 +107,23 @@ class Schedules(Transactions):
             raise
         return int(result.inserted_primary_key[0])
 
+    def schedule_run_lives(self, run_id: int, *, at: datetime) -> None:
+        """Record that a run went on at that time."""
+        with self._begin() as connection:
+            connection.execute(update(SCHEDULE_RUNS).where(SCHEDULE_RUNS.c.id == run_id).values(alive_at=at))
+
     def end_schedule_run(
         self, run_id: int, *, at: datetime | None, outcome: RunOutcome, exit_code: int | None, detail: str
     ) -> None:
-        """Record how a run ended, if it was not yet; `at` is None if nobody knows when."""
+        """Record how a run ended, if it was not yet; `at` is None if nobody knows when.
+
+        Who thinks it lost may be wrong, as when a ledger was away for minutes: then who ran it has the last word.
+        """
         values: dict[str, Any] = {"ended_at": at, "outcome": outcome, "exit_code": exit_code, "detail": detail}
         if outcome is RunOutcome.SKIPPED:
             values["started_at"] = None
-        still = (SCHEDULE_RUNS.c.id == run_id, SCHEDULE_RUNS.c.outcome == RunOutcome.RUNNING)
+        open_ = (RunOutcome.RUNNING,) if outcome is RunOutcome.LOST else (RunOutcome.RUNNING, RunOutcome.LOST)
+        still = (SCHEDULE_RUNS.c.id == run_id, SCHEDULE_RUNS.c.outcome.in_(open_))
         with self._begin() as connection:
             connection.execute(update(SCHEDULE_RUNS).where(*still).values(values))
 
@@ -198,4 +212,5 @@ def _run(row: Any) -> ScheduleRun:
         command=tuple(row.command),
         session_id=row.session_id,
         log=row.log,
+        alive_at=row.alive_at,
     )

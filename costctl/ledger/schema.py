@@ -36,7 +36,7 @@ from sqlalchemy import (
 
 from costctl.domain.instants import instant_of, microseconds_of
 
-REVISION = "0006"
+REVISION = "0007"
 """The newest revision in `migrations/versions`, which are numbered: a greater one is from a newer costctl."""
 
 
@@ -250,8 +250,10 @@ BATCHES = Table(
     _number("failed_requests"),
     _number("prompt_tokens"),
     _number("generation_tokens"),
+    _number("schedule_run_id", nullable=True),
     _text("outcome", nullable=True),
     Index("ix_batches_session", "session_id", "started_at"),
+    Index("ix_batches_schedule_run", "schedule_run_id"),
 )
 
 # How fast a model was on a GPU, measured outside of costctl.
@@ -305,6 +307,7 @@ SCHEDULE_RUNS = Table(
     _json("command"),
     _number("session_id", nullable=True),
     _text("log", nullable=True),
+    _instant("alive_at", nullable=True),
     UniqueConstraint("schedule_id", "due_at"),
     Index("ix_schedule_runs_outcome", "outcome"),
 )

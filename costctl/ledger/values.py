@@ -89,6 +89,7 @@ class Batch:
     """The work on a batch in one session; `ended_at` and `outcome` are None while it goes on.
 
     The outcome is "ended", or "lost" if the daemon was killed in it: then it is known up to the last heartbeat.
+    `schedule_run_id` says which run of a schedule started it, None if none did or its schedule was removed.
     """
 
     id: int
@@ -100,6 +101,7 @@ class Batch:
     failed_requests: int
     prompt_tokens: int
     generation_tokens: int
+    schedule_run_id: int | None
     outcome: str | None = None
 
 
@@ -145,3 +147,5 @@ class ScheduleRun:
     command: tuple[str, ...]
     session_id: int | None
     log: str | None
+    alive_at: datetime | None
+    """When who runs it last said that it goes on."""

@@ -44,7 +44,7 @@ class RunFigures:
 def print_schedules(schedules: Sequence[Schedule], now: datetime, console: Console, zone: ZoneInfo) -> None:
     """Print schedules, what is due next first."""
     if not schedules:
-        console.print("no schedules; add one with `costctl schedule add`")
+        console.print("no schedules; `costctl schedule add --help` shows how to add one")
         return
     rows = [
         [one.name, f"{one.rule} ({one.zone.key})", _next(one, now, zone), shlex.join(one.command)]
@@ -60,11 +60,12 @@ def print_schedule(
     """Print a schedule, and how its last run ended."""
     rows = [
         ["when", f"{schedule.rule} ({schedule.zone.key})"],
-        ["next run", _next(schedule, now, zone)],
+        ["next run", _next_in_words(schedule, now, zone)],
         ["command", f"costctl {shlex.join(schedule.command)}"],
         ["in", schedule.folder],
-        ["grace, limit", f"{format_duration(schedule.grace_s)}, {format_duration(schedule.limit_s)}"],
-        ["tells", ", ".join(schedule.notify) or "all targets"],
+        ["if late", f"up to {format_duration(schedule.grace_s)} late it runs once, then it is recorded as missed"],
+        ["if long", f"it is ended after {format_duration(schedule.limit_s)}"],
+        ["if it fails", f"tells {', '.join(schedule.notify) or 'all targets of costctl.toml'}"],
     ]
     for figures in last:
         run = figures.run
@@ -77,7 +78,7 @@ def print_schedule(
 def print_history(history: Sequence[RunFigures], console: Console, zone: ZoneInfo) -> None:
     """Print runs in the order that they have, and why some did not go well."""
     if not history:
-        console.print("nothing was due yet")
+        console.print("nothing was due yet; `costctl schedule list` shows what is next")
         return
     rows = [
         [
@@ -120,6 +121,13 @@ def _next(schedule: Schedule, now: datetime, zone: ZoneInfo) -> str:
     return "never again" if due is None else _local(due, zone)
 
 
+def _next_in_words(schedule: Schedule, now: datetime, zone: ZoneInfo) -> str:
+    due = _due(schedule, now)
+    if due is None:
+        return _next(schedule, now, zone)
+    return f"{_local(due, zone)} {zone}, in {format_duration((due - now).total_seconds())}"
+
+
 def _local(at: datetime, zone: ZoneInfo) -> str:
     return f"{at.astimezone(zone):%Y-%m-%d %H:%M}"
 
@@ -129,10 +137,8 @@ def _end(run: ScheduleRun) -> str:
 
 
 def _cost(figures: RunFigures) -> str:
-    if figures.length is None:
-        return ""
     if figures.cost_micros is None:
-        return "unknown"
+        return "" if figures.length is None else "unknown"
     return f"{format_amount(figures.cost_micros, decimals=4)} {figures.currency}"
 
 

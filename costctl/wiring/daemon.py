@@ -174,7 +174,7 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
     )
     cache = _cache(plan, supervisor, recorder, clock)
     look_every_s = min(_LOOK_EVERY_S, (settings.idle_shutdown or 3600) / _LOOKS_A_WINDOW)
-    schedules = make_schedules(plan, ledger, recorder, writer, clock)
+    schedules = make_schedules(plan, ledger, recorder, writer, clock, has_lease=batches.has_seen)
     activity = Activity(
         supervisor=supervisor,
         gpus=plan.gpus,

@@ -11,6 +11,7 @@ from costctl.wiring import load_settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from costctl.config.notifications import NotifyTarget
     from costctl.ports import Notifier
 
 
@@ -21,7 +22,16 @@ def load_notifier(names: Sequence[str] = ()) -> Notifier:
         BadValueError: there is no such target, or its URL is not found or not understood.
         MissingPieceError: the library that sends is not installed.
     """
-    from costctl.adapters.notifications import AppriseNotifier, NotifyAll
+    from costctl.adapters.notifications import NotifyAll
 
-    targets = choose_targets(read_targets(load_settings({}).file), names)
-    return NotifyAll([AppriseNotifier(target.name, target.find_url(os.environ)) for target in targets])
+    return NotifyAll([_notifier(one) for one in choose_targets(read_targets(load_settings({}).file), names)])
+
+
+def _notifier(target: NotifyTarget) -> Notifier:
+    if target.command is not None:
+        from costctl.adapters.notify_command import CommandNotifier
+
+        return CommandNotifier(target.name, target.command)
+    from costctl.adapters.notifications import AppriseNotifier
+
+    return AppriseNotifier(target.name, target.find_url(os.environ))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from costctl.adapters.commands import CostctlCommands
@@ -25,12 +27,20 @@ if TYPE_CHECKING:
     from costctl.wiring.plan import Plan
 
 
-def make_schedules(plan: Plan, ledger: Ledger, recorder: Recorder, writer: LedgerWriter, clock: Clock) -> Schedules:
+def make_schedules(
+    plan: Plan,
+    ledger: Ledger,
+    recorder: Recorder,
+    writer: LedgerWriter,
+    clock: Clock,
+    *,
+    has_lease: Callable[[int], bool],
+) -> Schedules:
     """Return what runs this machine's schedules in a daemon."""
-    commands, machine, engine = CostctlCommands(plan.home.schedules), machine_of(plan.home), plan.engine
+    machine, engine = machine_of(plan.home), plan.engine
     runner = ScheduleRunner(
         ledger=ledger,
-        commands=commands,
+        commands=commands_in(plan.home),
         clock=clock,
         submit=writer.submit,
         tell=tell,
@@ -46,11 +56,22 @@ def make_schedules(plan: Plan, ledger: Ledger, recorder: Recorder, writer: Ledge
         ledger=ledger,
         machine=machine,
         runner=runner,
-        commands=commands,
         make_alarms=make_alarms,
         earlier_starts_s=lambda: ledger.start_seconds(engine=engine.kind, model=engine.model),
+        has_lease=has_lease,
         clock=clock,
     )
+
+
+def commands_in(home: Home) -> CostctlCommands:
+    """Return what runs commands in `home`."""
+    return CostctlCommands(home.schedules, environment_of(home))
+
+
+def environment_of(home: Home) -> dict[str, str]:
+    """Return what a command needs to find the same home and settings as this one, from whatever folder."""
+    config = os.environ.get("COSTCTL_CONFIG")
+    return {"COSTCTL_HOME": str(home.folder)} | ({"COSTCTL_CONFIG": str(Path(config).absolute())} if config else {})
 
 
 def machine_of(home: Home) -> str:

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from costctl.adapters.clock import SystemClock
-from costctl.adapters.commands import CostctlCommands
 from costctl.config.home import find_home
 from costctl.config.notifications import choose_targets, read_targets
 from costctl.daemon.schedule_runner import ScheduleRunner
 from costctl.domain.schedule_exports import crontab, systemd_units
 from costctl.domain.schedules import no_schedule
 from costctl.errors import CostctlError, LedgerMissingError, LedgerOlderError
-from costctl.reports.schedules import RunFigures
 from costctl.wiring import load_settings, read_ledger
-from costctl.wiring.billing import load_billing
 from costctl.wiring.prices import writable_ledger
-from costctl.wiring.scheduler import machine_of, tell
+from costctl.wiring.scheduler import commands_in, environment_of, machine_of, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Coroutine, Iterator, Sequence
+    from pathlib import Path
 
     from costctl.domain.schedules import RunOutcome, Schedule
-    from costctl.domain.sessions import Session
     from costctl.ledger.store import Ledger
     from costctl.ledger.values import ScheduleRun
 
@@ -81,66 +78,39 @@ def run_here(schedule: Schedule) -> tuple[RunOutcome | None, ScheduleRun]:
     with changing_schedules() as (ledger, machine):
         runner = ScheduleRunner(
             ledger=ledger,
-            commands=CostctlCommands(home.schedules),
+            commands=commands_in(home),
             clock=SystemClock(),
             submit=lambda verb: verb(ledger),
             tell=tell,
             session_id=lambda: None,
         )
-        outcome = asyncio.run(runner.run(schedule, datetime.now(UTC)))
+        runner.started_by_others(machine)
+        outcome = asyncio.run(_interruptible(runner.run(schedule, datetime.now(UTC))))
         return outcome, ledger.schedule_runs(machine, schedule.name, last=1)[0]
 
 
-def history(name: str | None, *, last: int) -> list[RunFigures]:
-    """Return the newest runs of one of this machine's schedules, or of all, newest first. Raises CostctlError."""
-    if name is not None:
-        schedule_called(name)
-    with reading_schedules() as found:
-        if found is None:
-            return []
-        ledger, machine = found
-        apply = load_billing().apply
-        runs = ledger.schedule_runs(machine, name, last=last)
-        starts = [run.started_at for run in runs if run.started_at]
-        sessions = [
-            apply(one)
-            for one in (ledger.sessions(since=min(starts)) if starts else ())
-            if one.instance.machine == machine
-        ]
-        return [_figures(ledger, run, sessions) for run in runs]
-
-
-def _figures(ledger: Ledger, run: ScheduleRun, sessions: Sequence[Session]) -> RunFigures:
-    began, ended = run.started_at, run.ended_at
-    if began is None or ended is None:
-        return RunFigures(run=run, cost_micros=None, currency=None, batches=())
-    during = [one for one in sessions if one.started_at < ended and one.known_until > began]
-    costs = [one.cost(max(began, one.started_at), ended) for one in during]
-
-    def complete(session: Session) -> bool:
-        return session.ended_at is not None or session.known_until >= ended
-
-    known = [cost for cost in costs if cost is not None]
-    currencies = {one.price.currency for one in during if one.price}
-    priced = len(currencies) == 1 and len(known) == len(during) and all(map(complete, during))
-    return RunFigures(
-        run=run,
-        cost_micros=sum(known) if priced else None,
-        currency=currencies.pop() if priced else None,
-        batches=tuple(batch for one in during for batch in ledger.batches(one.id) if began <= batch.started_at < ended),
-    )
+async def _interruptible(running: Coroutine[Any, Any, RunOutcome | None]) -> RunOutcome | None:
+    """Have SIGTERM, as from systemd, do what Ctrl-C does: the run is ended and recorded."""
+    task = asyncio.ensure_future(running)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def as_crontab(schedules: Sequence[Schedule]) -> str:
     """Return schedules as lines of a crontab of this machine. Raises BadValueError."""
     from costctl.config.zones import system_zone
 
-    return crontab(schedules, program=_PROGRAM, environment=_environment(), system_zone=system_zone({}).key)
+    return crontab(
+        schedules, program=_PROGRAM, environment=environment_of(find_home(os.environ)), system_zone=system_zone({}).key
+    )
 
 
 def as_units(schedules: Sequence[Schedule]) -> dict[str, str]:
     """Return schedules as units of systemd, by the names of their files."""
-    environment = _environment()
+    environment = environment_of(find_home(os.environ))
     return {
         name: text
         for one in schedules
@@ -155,8 +125,8 @@ def write_unit(path: Path, text: str) -> None:
     replace_file(path, text.encode())
 
 
-def _environment() -> dict[str, str]:
-    """Return what a command needs to find the same home and settings as this one."""
-    home = {"COSTCTL_HOME": str(find_home(os.environ).folder)}
-    config = os.environ.get("COSTCTL_CONFIG")
-    return home | ({"COSTCTL_CONFIG": str(Path(config).absolute())} if config else {})
+def left_out_of_exports() -> list[str]:
+    """Return the variables that are set here and that no entry gets: they may be secrets."""
+    return sorted(
+        name for name in os.environ if name.startswith("COSTCTL_") and name not in environment_of(find_home(os.environ))
+    )

@@ -5,7 +5,7 @@
 # the batch is done (`--then shutdown`), through costctl's proved stop of the engine. This script then asks the provider
 # until it says "stopped", since only that ends the bill, and fails loudly if it does not.
 #
-# Set these in the environment, or in a file that you source first; nothing here is guessed:
+# Set these in the environment, as the crontab beside this does from cloud-start.env; nothing here is guessed:
 #
 #   START_COMMAND    starts the instance and returns      aws ec2 start-instances --instance-ids i-0123456789abcdef0
 #                                                         gcloud compute instances start gpu-1 --zone europe-west4-a
@@ -33,8 +33,11 @@ WAIT_FOR_SSH_S=${WAIT_FOR_SSH_S:-600}
 WAIT_FOR_STOP_S=${WAIT_FOR_STOP_S:-900}
 LOOK_EVERY_S=${LOOK_EVERY_S:-10}
 
+TRIES=${TRIES:-12}
+
 state() {
-    sh -c "$STATE_COMMAND" | tr -d '[:space:]'
+    found=$(sh -c "$STATE_COMMAND") || found=unknown
+    printf '%s' "$found" | tr -d '[:space:]'
 }
 
 # Whatever goes wrong once it was started: it must not stay on unseen.
@@ -45,7 +48,7 @@ stop_and_verify() {
     asked=no
     # A batch that went well shuts the instance down by itself; one that did not leaves that to us.
     [ "$code" -eq 0 ] || { sh -c "$STOP_COMMAND" && asked=yes; } || true
-    while found=$(state || echo unknown); [ "$found" != "$STOPPED_STATE" ]; do
+    while found=$(state); [ "$found" != "$STOPPED_STATE" ]; do
         if [ "$(date +%s)" -ge "$deadline" ]; then
             if [ "$asked" = no ]; then
                 echo "cloud-start: it did not stop by itself within $WAIT_FOR_STOP_S s: stopping it" >&2
@@ -77,7 +80,19 @@ until ssh -o BatchMode=yes -o ConnectTimeout=10 "$SSH_TARGET" true 2>/dev/null; 
     sleep "$LOOK_EVERY_S"
 done
 
-# A daemon with --on-idle poweroff runs there (examples/costctl.service), so the batch can have the machine shut down. Its
-# exit code is this script's; 255 is ssh's own: the connection was cut off, and the log there says how the batch ended.
-ssh -o BatchMode=yes -o ServerAliveInterval=30 "$SSH_TARGET" \
-    "cd '$REMOTE_FOLDER' && /opt/costctl/bin/costctl batch jobs.jsonl -o out-$(date +%F).jsonl --then shutdown"
+# A daemon with --on-idle poweroff runs there, so the batch can have the machine shut down. Its exit code is this script's.
+# 255 is ssh's own: the connection was cut off, and the same command goes on where the batch was. 5 is a refusal, such as
+# that of a batch that is still at work there, cut off from us.
+results=out-$(date +%F).jsonl
+while :; do
+    code=0
+    ssh -o BatchMode=yes -o ServerAliveInterval=30 "$SSH_TARGET" \
+        "cd '$REMOTE_FOLDER' && /opt/costctl/bin/costctl batch jobs.jsonl -o $results --then shutdown" || code=$?
+    TRIES=$((TRIES - 1))
+    case $code in
+        255 | 5) [ "$TRIES" -gt 0 ] && [ "$(state)" != "$STOPPED_STATE" ] || exit "$code" ;;
+        *) exit "$code" ;;
+    esac
+    echo "cloud-start: the batch was cut off or refused ($code): trying again" >&2
+    sleep "$LOOK_EVERY_S"
+done

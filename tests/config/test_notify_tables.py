@@ -40,6 +40,12 @@ def test_a_url_stands_in_the_file_the_environment_or_a_file_of_its_own(read, tmp
     assert read_targets(None) == ()
 
 
+def test_a_command_needs_no_library_and_is_not_told_either(read, tmp_path):
+    (target,) = read("[[notify]]\nname = 'pager'\ncommand = 'page --token hunter2'\n")
+    assert target.command == "page --token hunter2"
+    assert "hunter2" not in repr(target)
+
+
 def test_all_targets_or_those_that_are_named(read):
     targets = read(TEAM + TEAM.replace("team", "ann"))
     assert [target.name for target in choose_targets(targets)] == ["team", "ann"]
@@ -53,8 +59,8 @@ def test_all_targets_or_those_that_are_named(read):
     ("text", "words"),
     [
         ("[[notify]]\nurl = 'json://hunter2'", "line 1, notify: 'name' is missing"),
-        ("[[notify]]\nname = 'team'", "line 1, notify: give 'team' one of url, url-env and url-file"),
-        (TEAM + "url-env = 'HOOK'", "line 1, notify: give 'team' one of url, url-env and url-file"),
+        ("[[notify]]\nname = 'team'", "line 1, notify: give 'team' one of url, url-env, url-file and command"),
+        (TEAM + "url-env = 'HOOK'", "line 1, notify: give 'team' one of url, url-env, url-file and command"),
         (TEAM + TEAM, "line 4, notify: the name 'team' is taken: "),
         (TEAM.replace("'json://hunter2'", "['hunter2']"), "line 3, notify.url: it is not a text"),
         (TEAM + "tokn = 'hunter2'", "line 4, notify.tokn: unknown key"),

@@ -63,6 +63,7 @@ class FakeCommands:
     def __init__(self):
         self.started = []
         self.elsewhere = set()
+        self.exit_codes = {}
         self.heeds = True
         self.problem = None
 
@@ -72,7 +73,10 @@ class FakeCommands:
     def runs(self, name):
         return name in self.elsewhere
 
-    async def start(self, name, arguments, *, folder, log):
+    def exit_code_of(self, log):
+        return self.exit_codes.get(log)
+
+    async def start(self, name, arguments, *, folder, log, run_id):
         if self.problem:
             raise CostctlError(self.problem)
         if name in self.elsewhere:

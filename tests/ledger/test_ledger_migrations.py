@@ -21,11 +21,20 @@ from costctl.ledger.store import Ledger
 
 NEXT = """
 from alembic import op
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 def upgrade():
     op.execute("ALTER TABLE instances ADD COLUMN note TEXT")
     {more}
+"""
+
+FILLED = """
+INSERT INTO instances (id, machine, gpu_count) VALUES (1, 'box', 0);
+INSERT INTO sessions (id, instance_id, power_on_key, started_at, heartbeat_at) VALUES (1, 1, 'boot', 1000, 9000);
+INSERT INTO phases (session_id, started_at, phase) VALUES (1, 1000, 'off');
+INSERT INTO batches VALUES (1, 1, 'jobs.jsonl', 2000, 3000, 9, 1, 10, 20);
+INSERT INTO schedules VALUES (1, 'box', 'nightly', 'cron 0 2 * * *', 'UTC', '["batch"]', '/', '[]', 1, 1, 0, 0);
+INSERT INTO schedule_runs VALUES (1, 1, 2000, 2000, 3000, 'failed', 4, 'last words', '["batch"]', 1, '/log');
 """
 
 
@@ -48,7 +57,7 @@ def newer_scripts(tmp_path):
     folder = shutil.copytree(resources.folder("migrations"), tmp_path / "100% migrations")
 
     def write(more="pass"):
-        (folder / "versions" / "0007_next.py").write_text(NEXT.format(more=more))
+        (folder / "versions" / "0008_next.py").write_text(NEXT.format(more=more))
         return folder
 
     return write
@@ -108,9 +117,9 @@ def test_an_unknown_revision_counts_as_newer(path, url):
 
 def test_an_older_ledger_is_backed_up_and_migrated(path, url, ledger, newer_scripts):
     ledger.register_instance(Instance(machine="box"))
-    bring_up_to_date(Database(url), scripts=newer_scripts(), newest="0007")
+    bring_up_to_date(Database(url), scripts=newer_scripts(), newest="0008")
     assert "note" in ddl(path)["instances"]
-    (backup,) = path.parent.glob("ledger-0006-*.backup.db")
+    (backup,) = path.parent.glob("ledger-0007-*.backup.db")
     assert "note" not in ddl(backup)["instances"]
     with closing(sqlite3.connect(backup)) as connection:
         assert connection.execute("SELECT machine FROM instances").fetchall() == [("box",)]
@@ -120,7 +129,7 @@ def test_a_migration_that_fails_leaves_the_ledger_as_it_was(path, url, newer_scr
     before = ddl(path)
     scripts = newer_scripts(more='op.execute("INSERT INTO nowhere VALUES (1)")')
     with pytest.raises(LedgerError, match="no such table: nowhere"):
-        bring_up_to_date(Database(url), scripts=scripts, newest="0007")
+        bring_up_to_date(Database(url), scripts=scripts, newest="0008")
     assert ddl(path) == before
     with Ledger.open(url) as ledger:
         assert ledger.check() == []
@@ -144,6 +153,7 @@ def test_a_ledger_of_the_first_costctl_gets_what_came_later(path, url, ledger):
     tables = {"prices", "batches", "benchmarks", "schedules", "schedule_runs", "schedule_jobs", "cached_hours"}
     assert set(after) - set(before) == tables | {
         "ix_batches_session",
+        "ix_batches_schedule_run",
         "ix_schedule_runs_outcome",
         "ix_schedule_jobs_next_run_time",
     }
@@ -159,12 +169,30 @@ def test_batches_that_an_older_costctl_left_open_are_lost(path, url, ledger, ins
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE batches SET ended_at = started_at + 9 WHERE name = 'over'")
         connection.execute("ALTER TABLE batches DROP COLUMN outcome")
-    set_revision(path, "0005")
+    set_revision(path, "0006")
     with Ledger.open(url) as migrated:
         assert [(each.name, each.outcome, each.ended_at) for each in migrated.batches(session)] == [
             ("open", "lost", at),
             ("over", "ended", at + timedelta(microseconds=9)),
         ]
+
+
+def test_a_filled_ledger_of_before_schedules_had_batches_keeps_everything(tmp_path):
+    scripts = shutil.copytree(resources.folder("migrations"), tmp_path / "0005")
+    for newer in ("0006_runs_of_schedules.py", "0007_ends_of_batches.py"):
+        (scripts / "versions" / newer).unlink()
+    path = tmp_path / "old.db"
+    bring_up_to_date(Database(f"sqlite:///{path}"), scripts=scripts, newest="0005")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(FILLED)
+    with Ledger.open(f"sqlite:///{path}") as ledger:
+        (batch,) = ledger.batches(1)
+        assert (batch.name, batch.requests, batch.schedule_run_id) == ("jobs.jsonl", 9, None)
+        (run,) = ledger.schedule_runs("box")
+        assert (run.outcome, run.exit_code, run.detail, run.alive_at) == ("failed", 4, "last words", None)
+        assert ledger.batches_of_runs([run.id]) == []
+        assert ledger.check() == []
+    assert len(list(tmp_path.glob("old-0005-*.backup.db"))) == 1
 
 
 def test_reading_neither_makes_nor_migrates(tmp_path, path, url):

@@ -106,6 +106,7 @@ def test_a_batch_that_is_still_at_work_has_worked_as_long_as_its_session_is_know
                 failed_requests=0,
                 prompt_tokens=0,
                 generation_tokens=0,
+                schedule_run_id=None,
             )
         ],
     )
@@ -126,6 +127,7 @@ def test_batches_that_were_lost_with_their_daemon_are_remarked_upon():
         failed_requests=0,
         prompt_tokens=0,
         generation_tokens=0,
+        schedule_run_id=None,
         outcome="lost",
     )
     report = month(Facts(sessions=[session(BEGIN, (Phase.BUSY, 2 * HOUR, 1))], batches=[lost]), day=BEGIN.date())
@@ -149,6 +151,7 @@ def test_each_piece_is_called_by_its_day_phase_model_and_batch():
                 failed_requests=1,
                 prompt_tokens=10,
                 generation_tokens=20,
+                schedule_run_id=None,
             )
         ],
     )

@@ -23,6 +23,7 @@ class Night:
         self.clock = clock or FakeClock()
         self.commands = commands or FakeCommands()
         self.told = []
+        self.leased = set()
         self.writer_rests = False
         self.tell_problem = None
         self.alarms = None
@@ -38,9 +39,9 @@ class Night:
             ledger=ledger,
             machine=machine,
             runner=self.runner,
-            commands=self.commands,
             make_alarms=self._make_alarms,
             earlier_starts_s=lambda: starts_s,
+            has_lease=self.leased.__contains__,
             clock=self.clock,
         )
 
@@ -90,5 +91,6 @@ class Night:
 
     async def die(self):
         """End the watch without a farewell, as SIGKILL does."""
+        self.writer_rests = True
         self.watching.cancel()
         await asyncio.gather(self.watching, return_exceptions=True)

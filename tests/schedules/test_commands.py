@@ -16,18 +16,21 @@ NOW = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
 
 @pytest.fixture
 def commands(tmp_path):
-    return CostctlCommands(tmp_path / "logs" / "schedules")
+    return CostctlCommands(tmp_path / "logs" / "schedules", {})
 
 
 async def start(commands, *arguments, name="nightly", folder="/"):
-    return await commands.start(name, arguments, folder=folder, log=commands.log_of(name, NOW))
+    return await commands.start(name, arguments, folder=folder, log=commands.log_of(name, NOW), run_id=1)
 
 
 async def test_its_output_goes_to_the_log_and_its_end_is_known(commands, tmp_path):
     assert commands.runs("nightly") is False
     command = await start(commands, "config", "no-such-thing", folder=str(tmp_path))
+    log = commands.log_of("nightly", NOW)
+    assert commands.exit_code_of(log) is None
     assert await command.wait() == 2
-    assert command.log.name == "nightly-20260131T020000Z.log"
+    assert commands.exit_code_of(log) == 2
+    assert commands.log_of("nightly", NOW).name == "nightly-20260131T020000Z.log"
     assert "no-such-thing" in command.last_lines()
     assert commands.runs("nightly") is False
 
@@ -41,13 +44,20 @@ async def test_the_next_does_not_start_while_one_runs_not_even_from_another_proc
     program = f"""
 import pathlib
 from costctl.adapters.commands import CostctlCommands
-commands = CostctlCommands(pathlib.Path({str(commands._folder)!r}))
+commands = CostctlCommands(pathlib.Path({str(commands._folder)!r}), {{}})
 print(commands.runs("nightly"), commands.runs("other"))
 """
     done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.split() == ["True", "False"]
     command.terminate()
     assert await command.wait() == -15
+    assert commands.exit_code_of(commands.log_of("nightly", NOW)) is None
+    assert (await (await start(commands, "--version")).wait()) == 0
+
+
+async def test_who_looks_whether_one_runs_keeps_none_from_starting(commands):
+    lock = commands._lock("nightly")  # as it is held for the moment of a look
+    asyncio.get_running_loop().call_later(0.02, os.close, lock)
     assert (await (await start(commands, "--version")).wait()) == 0
 
 
@@ -58,8 +68,9 @@ async def test_a_process_that_outlives_who_started_it_keeps_the_next_away(comman
 import asyncio, os, pathlib
 from costctl.adapters.commands import CostctlCommands
 async def main():
-    commands = CostctlCommands(pathlib.Path({str(commands._folder)!r}))
-    await commands.start("nightly", ["prices", "import", {str(fifo)!r}], folder="/", log=pathlib.Path("/dev/null"))
+    commands = CostctlCommands(pathlib.Path({str(commands._folder)!r}), {{}})
+    log = pathlib.Path("/dev/null")
+    await commands.start("nightly", ["prices", "import", {str(fifo)!r}], folder="/", log=log, run_id=1)
     os.kill(os.getpid(), 9)
 asyncio.run(main())
 """
@@ -90,4 +101,4 @@ async def test_only_the_newest_logs_are_kept(commands):
     command = await start(commands, "--version")
     await command.wait()
     kept = sorted(path.name for path in others.parent.glob("nightly-2*.log"))
-    assert (len(kept), kept[-1], others.exists()) == (100, command.log.name, True)
+    assert (len(kept), kept[-1], others.exists()) == (100, commands.log_of("nightly", NOW).name, True)

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
 
 from costctl.domain.schedule_exports import crontab, systemd_units
 from costctl.domain.schedules import Schedule, parse_rule
@@ -123,6 +125,34 @@ def test_systemd_elapses_when_the_schedule_is_due(rule):
         said = subprocess.run(command, capture_output=True, text=True, check=True, env={"TZ": "UTC"}).stdout
         found |= {" ".join(line.split()[-3:]) for line in said.splitlines() if "elapse" in line or "Iter" in line}
     assert sorted(found)[:4] == expected
+
+
+def field(first, last):
+    one = st.integers(first, last)
+    span = st.tuples(one, one).map(lambda pair: f"{min(pair)}-{max(pair)}")
+    step = st.integers(2, last - first).map(lambda step: f"*/{step}")
+    return st.one_of(
+        st.just("*"), one.map(str), step, st.lists(one.map(str) | span, min_size=1, max_size=3).map(",".join)
+    )
+
+
+@pytest.mark.skipif(SYSTEMD is None, reason="needs systemd-analyze")
+@settings(max_examples=60, deadline=None)
+@given(
+    rule=st.tuples(field(0, 59), field(5, 23), field(1, 31), field(1, 12), field(0, 6)).map(" ".join),
+    zone=st.sampled_from(["UTC", "Asia/Shanghai", "Asia/Kolkata", "Europe/Berlin", "America/New_York"]),
+    after=st.integers(0, 6 * 365 * 24 * 3600).map(lambda seconds: SINCE + timedelta(seconds=seconds)),
+)
+def test_systemd_elapses_next_when_the_schedule_is_due_next(rule, zone, after):
+    """But for the hours in which clocks change: systemd goes by the C library there."""
+    try:
+        schedule = make(f"cron {rule}", zone)
+    except BadValueError:  # 31 February
+        reject()
+    command = [SYSTEMD, "calendar", f"--base-time={after:%Y-%m-%d %H:%M:%S} UTC", *calendar(schedule)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env={"TZ": "UTC"}).stdout
+    found = [" ".join(line.split()[-3:]) for line in said.splitlines() if "Next elapse" in line]
+    assert min(found) == f"{schedule.next_due(after):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def test_an_interval_counts_from_the_timers_start():

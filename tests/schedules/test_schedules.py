@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from costctl.domain.local_times import instant_at
 from costctl.domain.schedules import (
     Schedule,
     alarm_after,
     cold_start_s,
     handled_until,
-    instant_at,
+    last_passed,
     parse_rule,
     too_late,
 )
@@ -62,6 +63,41 @@ def test_every_counts_real_time_across_a_change():
     schedule = make("every 12h", since=datetime(2026, 3, 28, 11, tzinfo=UTC))
     hours = due_between(schedule, "2026-03-28T12:00+01:00", "2026-03-30T00:00+02:00")
     assert hours == ["29 00:00 +0100", "29 13:00 +0200"]
+
+
+# --- America/New_York: on 8 March 2026 02:00 becomes 03:00, on 1 November 02:00 becomes 01:00 ---
+
+
+def test_in_new_york_too_a_skipped_time_is_due_at_the_gap_and_a_repeated_one_once():
+    nightly = make("cron 30 2 * * *", "America/New_York")
+    assert due_between(nightly, "2026-03-07T12:00-05:00", "2026-03-09T12:00-04:00") == [
+        "08 03:00 -0400",
+        "09 02:30 -0400",
+    ]
+    early = make("cron 30 1 * * *", "America/New_York")
+    assert due_between(early, "2026-10-31T12:00-04:00", "2026-11-02T12:00-05:00") == [
+        "01 01:30 -0400",
+        "02 01:30 -0500",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("zone", "wall", "expected"),
+    [
+        (BERLIN, "2026-03-29T02:30", ["29 03:00 +0200"]),
+        (BERLIN, "2026-10-25T02:30", ["25 02:30 +0200"]),
+        ("America/New_York", "2026-03-08T02:30", ["08 03:00 -0400"]),
+        ("America/New_York", "2026-11-01T01:30", ["01 01:30 -0400"]),
+    ],
+)
+def test_once_in_a_gap_or_an_overlap_is_once(zone, wall, expected):
+    assert due_between(make(f"at {wall}", zone), "2026-01-01T00:00Z", "2027-01-01T00:00Z") == expected
+
+
+def test_every_hour_is_every_hour_where_one_is_repeated():
+    schedule = make("every 1h", "America/New_York", since=datetime(2026, 11, 1, 4, 30, tzinfo=UTC))
+    hours = due_between(schedule, "2026-11-01T00:30-04:00", "2026-11-01T03:00-05:00")
+    assert hours == ["01 01:30 -0400", "01 01:30 -0500", "01 02:30 -0500"]
 
 
 @pytest.mark.parametrize(
@@ -121,9 +157,39 @@ def test_a_due_time_that_a_wrong_clock_took_in_the_future_does_not_silence_a_sch
 
 
 def test_what_rests_and_what_is_over_has_no_alarm():
-    assert alarm_after(make("every 1h"), LONG_AGO).at == LONG_AGO + timedelta(hours=1)
-    assert alarm_after(make("every 1h", paused=True), LONG_AGO) is None
-    assert alarm_after(make("at 2019-01-01T00:00"), LONG_AGO) is None
+    assert alarm_after(make("every 1h"), LONG_AGO, LONG_AGO).at == LONG_AGO + timedelta(hours=1)
+    assert alarm_after(make("every 1h", paused=True), LONG_AGO, LONG_AGO) is None
+    assert alarm_after(make("at 2019-01-01T00:00"), LONG_AGO, LONG_AGO) is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("every 7m", "2026-06-01T08:55Z"),
+        ("cron * * * * *", "2026-06-01T09:00Z"),
+        ("cron 0 2 * * *", "2026-06-01T00:00Z"),
+        ("cron 0 0 29 2 *", "2024-02-28T23:00Z"),
+        ("cron 0 2 1 1 *", "2026-01-01T01:00Z"),
+        ("at 2020-02-02T00:00", "2020-02-01T23:00Z"),
+    ],
+)
+def test_after_six_years_off_the_last_of_what_passed_is_due(rule, expected):
+    since = LONG_AGO
+    now = datetime(2026, 6, 1, 9, tzinfo=UTC)
+    assert alarm_after(make(rule, since=since), since, now).at == datetime.fromisoformat(expected)
+
+
+@given(
+    rule=st.sampled_from(
+        ["cron */7 1-3 * * *", "cron 0 2 * * *", "every 7h", "cron 15 1 * * 0", "at 2020-01-05T02:00"]
+    ),
+    passed=st.integers(0, 20 * 24 * 60).map(lambda minutes: timedelta(minutes=minutes)),
+)
+def test_the_last_that_passed_is_the_last_of_all(rule, passed):
+    schedule, found, at = make(rule), None, LONG_AGO
+    while (at := schedule.next_due(at)) and at <= LONG_AGO + passed:
+        found = at
+    assert last_passed(schedule, LONG_AGO, LONG_AGO + passed) == found
 
 
 def test_a_cold_start_is_a_usual_one_and_a_margin():

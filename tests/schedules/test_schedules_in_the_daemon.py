@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from fakes.clock import settle
@@ -122,6 +123,20 @@ async def test_two_daemons_with_one_ledger_run_a_due_time_once(night, ledger):
     await other.die()
 
 
+async def test_what_another_daemon_was_rung_for_and_died_before_it_took_it_is_taken(night):
+    """Daemons of one machine share their alarms, and an alarm rings for one of them."""
+    await started(night)
+    due = night.alarms.set_to["nightly"]
+    await night.after(hours=1, seconds=9)
+    assert night.alarms.sets == 1
+    await night.after(seconds=22)
+    assert (night.alarms.sets, night.alarms.set_to["nightly"]) == (2, due)
+    await night.ring()
+    assert night.runs() == [("nightly", "running")]
+    await night.after(minutes=2)
+    assert night.alarms.sets == 2
+
+
 async def test_schedules_of_another_machine_are_none_of_ours(night, ledger):
     await started(night)
     other = Night(ledger, clock=night.clock, machine="other")
@@ -155,6 +170,29 @@ async def test_a_time_that_passed_longer_ago_is_recorded_as_missed_and_told(nigh
     assert (night.runs(), night.commands.started) == ([("nightly", "missed")], [])
     assert night.last().detail == "1h late, and its grace is 30m"
     assert "missed" in night.told[0][1].title
+
+
+@pytest.mark.parametrize(("grace_h", "outcome"), [(1, "missed"), (12, "running")])
+async def test_a_machine_that_was_off_for_nights_runs_once_in_the_morning_if_that_is_still_of_use(
+    night, grace_h, outcome
+):
+    night.add("cron 0 2 * * *", grace_s=grace_h * 3600.0)
+    await night.after(hours=24 * 5 + 9 - night.clock.now().hour)  # five nights, and it comes up at 09:00
+    night.begin()
+    await settle()
+    due = await night.ring()
+    assert (due.hour, night.clock.now() - due) == (2, timedelta(hours=7))
+    assert night.runs() == [("nightly", outcome)], "of the nights before nothing is run nor recorded"
+    assert night.alarms.set_to["nightly"] == due
+
+
+@pytest.mark.parametrize(("hours", "outcome"), [(1.5, "running"), (30, "missed")])
+async def test_a_clock_that_is_set_over_a_due_time_has_it_caught_up_or_missed(night, hours, outcome):
+    await started(night, "cron 0 13 * * *")
+    night.clock.step_wall_clock(3600 * hours)
+    await night.after(seconds=31)
+    await night.ring()
+    assert night.runs() == [("nightly", outcome)]
 
 
 async def test_a_restart_runs_nothing_twice_and_forgets_nothing(night, ledger):
@@ -229,7 +267,39 @@ async def test_a_run_whose_daemon_was_killed_is_lost_once_it_has_ended(night, le
     await again.after(minutes=1)
     assert again.runs() == [("nightly", "lost")]
     assert again.last().ended_at is None
+    ((_, message),) = again.told
+    assert message.title == "costctl: schedule nightly: lost"
+    assert f"its output is in {again.last().log}" in message.body
     await again.die()
+
+
+@pytest.mark.parametrize(("code", "outcome", "is_told"), [(0, "succeeded", False), (4, "failed", True)])
+async def test_a_run_that_ended_after_its_daemon_was_killed_ended_as_it_did(night, ledger, code, outcome, is_told):
+    await started(night)
+    await night.ring()
+    night.commands.exit_codes[Path(night.last().log)] = code
+    await night.die()
+    night.commands.elsewhere.clear()
+    again = Night(ledger, clock=night.clock, commands=night.commands)
+    again.begin()
+    await again.after(minutes=3)
+    assert (again.last().outcome, again.last().exit_code, bool(again.told)) == (outcome, code, is_told)
+    await again.die()
+
+
+async def test_a_run_that_goes_on_in_a_copy_of_this_machine_is_not_lost(night, ledger):
+    """Copies of an image share the machine's name, and with a shared ledger its schedules, but not its locks."""
+    await started(night, command=("report",))
+    await night.ring()
+    copy = Night(ledger, clock=night.clock)
+    copy.begin()
+    await copy.after(hours=5)
+    assert copy.runs()[0] == ("nightly", "running")
+    assert "nightly runs" not in copy.schedules.evidence().detail, "it is the other one's to stay up for it"
+    await night.die()
+    await copy.after(minutes=3)
+    assert copy.runs()[0] == ("nightly", "lost")
+    await copy.die()
 
 
 async def test_a_run_whose_end_the_ledger_has_not_got_yet_is_not_lost(night):
@@ -240,6 +310,18 @@ async def test_a_run_whose_end_the_ledger_has_not_got_yet_is_not_lost(night):
     night.commands.started[0].end(0)
     await night.after(minutes=2)
     assert night.runs() == [("nightly", "running")]
+
+
+async def test_runs_that_are_over_are_not_remembered_for_ever(night):
+    await started(night)
+    for number in range(3):
+        await night.ring()
+        night.commands.started[number].end(0)
+        await settle()
+        night.alarms.set_to["nightly"] += timedelta(hours=1)
+    await night.after(seconds=31)
+    assert night.runs() == [("nightly", "succeeded")] * 3
+    assert night.runner.taken == set()
 
 
 async def test_a_ledger_that_cannot_be_written_has_it_tried_again(night, caplog):
@@ -316,10 +398,12 @@ async def test_a_run_keeps_the_machine_up_and_what_is_paused_does_not(night):
     assert night.schedules.evidence().active is False
 
 
-async def test_a_batch_keeps_the_machine_up_by_its_lease_alone(night):
-    """Or a shutdown that it wishes for at its end would find itself still running."""
+async def test_a_batch_keeps_the_machine_up_by_its_lease_alone_once_it_has_one(night):
+    """Or a shutdown that it wishes for at its end would find itself still running. Before that it checks its file."""
     await started(night)
     await night.ring()
+    assert night.schedules.evidence().detail == "nightly runs"
+    night.leased.add(night.last().id)
     evidence = night.schedules.evidence()
     assert (evidence.active, evidence.detail) == (False, "nightly is due in 1h")
 
