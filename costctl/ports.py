@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from costctl.domain.engines import Counters, ExitStatus, LaunchPlan
     from costctl.domain.gpus import GpuReading
+    from costctl.domain.http_batches import Fault
     from costctl.domain.messages import Message
     from costctl.domain.policy import Evidence
     from costctl.domain.schedules import Alarm
@@ -260,6 +261,10 @@ class FileStore(Protocol):
         """Make the results so far, or those that are failures, a file's content; return its size, 0 for none."""
         ...
 
+    def has_room(self) -> bool:
+        """Return whether the disk has room to go on with."""
+        ...
+
     def clear(self, batch: str) -> None:
         """Remove the place where a batch was worked on."""
         ...
@@ -288,8 +293,17 @@ class BatchCommand(Protocol):
 class BatchCommands(Protocol):
     """Starts `costctl batch` on behalf of the daemon; what it started ends with the daemon."""
 
-    async def start(self, source: Path, results: Path, *, endpoint: str) -> BatchCommand:
-        """Run a file's lines, all of which have to be for `endpoint`. Raises CostctlError."""
+    async def start(
+        self, source: Path, results: Path, *, endpoint: str, model: str, give_up: Fault | None = None
+    ) -> BatchCommand:
+        """Run a file's lines, all of which have to be for `endpoint`, and if they name no model for `model`.
+
+        Its results are to be in the same folder. With `give_up` nothing is computed any more: all lines that are not
+        done fail of that.
+
+        Raises:
+            CostctlError: it cannot be started.
+        """
         ...
 
 

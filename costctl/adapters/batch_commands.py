@@ -15,6 +15,8 @@ from costctl.errors import CostctlError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from costctl.domain.http_batches import Fault
+
 _LEASH = Path(__file__).with_name("processes") / "leash.py"
 _LONGEST_LINE = 2**20
 _LAST_BYTES = 4096
@@ -64,9 +66,18 @@ class BatchProcesses:
     def __init__(self, home: Path) -> None:
         self._home = home
 
-    async def start(self, source: Path, results: Path, *, endpoint: str) -> BatchCommand:
-        """Run a file's lines, all of which have to be for `endpoint`. Raises CostctlError."""
-        command = (sys.executable, "-m", "costctl", "batch", "for-daemon", str(source), str(results), endpoint)
+    async def start(
+        self, source: Path, results: Path, *, endpoint: str, model: str, give_up: Fault | None = None
+    ) -> BatchCommand:
+        """Run the lines of `source`, or give up those that are not done; `results` is in the same folder.
+
+        Raises:
+            CostctlError: it cannot be started.
+        """
+        command = [sys.executable, "-m", "costctl", "batch", "for-daemon", source.name, results.name, endpoint]
+        command.append(f"--model={model}")
+        if give_up is not None:
+            command += ["--give-up", give_up.code, give_up.message]
         try:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), *command),

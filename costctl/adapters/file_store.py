@@ -30,6 +30,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _RECORD, _PART = ".json", ".part"
 _RESULTS, _ERRORS = "results.jsonl", "results.errors.jsonl"
 _TAIL_BYTES = 2**20
+_LEAST_ROOM_BYTES = 2**24
 
 
 class DiskUpload:
@@ -150,6 +151,13 @@ class FolderStore:
             final.chmod(0o600)
             self._sync()
             return final.stat().st_size
+
+    def has_room(self) -> bool:
+        """Return whether the disk has room to go on with; blocking."""
+        try:
+            return shutil.disk_usage(self._folder).free >= _LEAST_ROOM_BYTES
+        except OSError:
+            return True  # whoever writes next will say what is wrong
 
     def clear(self, batch: str) -> None:
         """Remove the place where a batch was worked on; blocking."""

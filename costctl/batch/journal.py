@@ -19,7 +19,7 @@ from costctl.batch.opening import OpenFiles, open_journal, open_parts, records_i
 from costctl.batch.places import Places
 from costctl.batch.records import HEADER_BYTES, RECORD_BYTES, Header, Record
 from costctl.batch.results import Failure, Result, renamed, result_line
-from costctl.errors import CostctlError
+from costctl.errors import CostctlError, StorageFullError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -266,5 +266,7 @@ def _told(paths: BatchPaths, safe: int | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         kept = "" if safe is None else f"; {safe:,} lines are safe, and the same command goes on from there"
-        what = "the disk is full" if error.errno in _FULL else error.strerror
-        raise CostctlError(f"cannot write {error.filename or paths.results}: {what}{kept}") from error
+        is_full = error.errno in _FULL
+        what = "the disk is full" if is_full else error.strerror
+        kind = StorageFullError if is_full else CostctlError
+        raise kind(f"cannot write {error.filename or paths.results}: {what}{kept}") from error

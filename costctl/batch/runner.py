@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from costctl.batch.carrier import Carrier
 from costctl.batch.pace import Limits, Pace, Sight
 from costctl.batch.results import Failure, Result
-from costctl.batch.sender import tokens_of
+from costctl.batch.usage import usage_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -180,9 +180,9 @@ class Runner:
         tally.requests += 1
         tally.sent_again = self._carrier.sent_again
         if isinstance(outcome, Result) and outcome.is_success:
-            prompt, generation = tokens_of(outcome.body)
-            tally.prompt_tokens += prompt
-            tally.generation_tokens += generation
+            usage = usage_of(outcome.body)
+            tally.prompt_tokens += usage.get("input_tokens", 0)
+            tally.generation_tokens += usage.get("output_tokens", 0)
         else:
             tally.failed += 1
 

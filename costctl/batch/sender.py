@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from costctl.batch.values import Job
 
 BASE = "http://costctl"
-_TOKENS = {
-    name: re.compile(rb'"%b"\s*:\s*(\d+)' % name)
-    for name in (b"prompt_tokens", b"completion_tokens", b"input_tokens", b"output_tokens")
-}
 _HEADERS = {"Content-Type": "application/json"}
 _IDENTITY = re.compile(rb'"id"\s*:\s*"([^"\\]*)"')
 _ID_WITHIN_BYTES = 256
@@ -76,21 +72,6 @@ class Sender:
         request_id = found[1].decode(errors="replace") if found else ""
         result = Result(status_code=answer.status, body=body, request_id=request_id)
         return Answer(result=result, retry_after_s=_seconds(answer.headers.get("Retry-After")))
-
-
-def tokens_of(body: bytes) -> tuple[int, int]:
-    """Return the prompt's and the answer's tokens, 0 where they are not told.
-
-    Only the end of the answer is looked at: to read all of it as JSON would take longer than all the rest.
-    """
-    usage = body.rfind(b'"usage"')
-    if usage < 0:
-        return 0, 0
-    found = {name: int(match[1]) for name, pattern in _TOKENS.items() if (match := pattern.search(body, usage))}
-    return (
-        found.get(b"prompt_tokens", found.get(b"input_tokens", 0)),
-        found.get(b"completion_tokens", found.get(b"output_tokens", 0)),
-    )
 
 
 def _seconds(text: str | None) -> float:

@@ -33,7 +33,7 @@ start; 130 interrupted; 1 and 2 errors.
 
 
 _NEWEST = 20
-_HEADINGS = ("<name", "<started", "<ended", ">lines", ">failed", ">tokens in", ">tokens out", ">cost")
+_HEADINGS = ("<name", "<started", "<ended", "<end", ">lines", ">failed", ">tokens in", ">tokens out", ">cost")
 
 
 class _FileOrCommand(click.Group):
@@ -87,7 +87,7 @@ def list_(*, as_json: bool) -> None:
     if under_way:
         _print(["<id", "<name", "<state", ">done", ">of", ">failed"], map(_cells, under_way))
     if earlier:
-        _print(_HEADINGS, (each.cells() for each in earlier))
+        _print_stretches(earlier, under_way)
 
 
 @batch.command()
@@ -101,7 +101,7 @@ def show(*, name: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([each.as_json() for each in found], indent=2))
     else:
-        _print(_HEADINGS, (each.cells() for each in found))
+        _print_stretches(found, _under_way())
 
 
 @batch.command()
@@ -136,6 +136,11 @@ def _cells(each: dict[str, Any]) -> list[str]:
     state = f"queued at place {each['place']}" if each["state"] == "queued" else each["state"]
     counts = (f"{each[name]:,}" for name in ("requests", "lines", "failed"))
     return [str(each["id"]), each["name"], state, *counts]
+
+
+def _print_stretches(found: Sequence[Stretch], under_way: Sequence[dict[str, Any]]) -> None:
+    names = {each["name"] for each in under_way}
+    _print(_HEADINGS, (each.cells(is_under_way=each.batch.name in names) for each in found))
 
 
 def _print(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

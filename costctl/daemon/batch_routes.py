@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from costctl.daemon.frontdoor import answers
 from costctl.daemon.supervisor import Refusal
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from costctl.daemon.pulse import Pulse
     from costctl.ports import Clock
 
+logger = logging.getLogger(__name__)
+
+_MOST_DIGITS = 18
 _TELL_FIRST_S, _TELL_EVERY_S, _SLOWER = 0.1, 1.0, 1.25
 """At first often, for the client's pace to be found; then as often as the engine's counters may be read."""
 _LAST_WORDS_S = 30.0
@@ -44,14 +50,14 @@ class BatchRoutes:
 
     async def cancel(self, _: web.BaseRequest, number: str) -> web.Response:
         """Cancel one batch."""
-        if number.isdecimal() and self._batches.cancel(int(number)):
+        if number.isdecimal() and len(number) <= _MOST_DIGITS and self._batches.cancel(int(number)):
             return web.json_response({"cancelled": int(number)})
         return answers.error(404, f"there is no batch {number}", "batch_not_found")
 
     async def lease(self, request: web.BaseRequest) -> web.StreamResponse:
         """Hold a lease for as long as the connection lasts."""
         try:
-            opened = self._batches.ask(read_wish(_read(await request.content.readline())))
+            opened = self._batches.ask(read_wish(_read(await _next_line(request))))
         except Refusal as refusal:
             return answers.refused(refusal)
         except BadValueError as error:
@@ -66,20 +72,21 @@ class BatchRoutes:
         finally:
             hearing.cancel()
             self._batches.end(opened)
-        if hearing.done() and not hearing.cancelled() and hearing.result():
-            await _write(response, {"state": "ended", "then": self._batches.carry_out(opened.lease.wish)})
+        await self._tell_end(response, opened, hearing)
         return response
 
     async def _hear(self, request: web.BaseRequest, opened: OpenLease) -> bool:
-        """Take in the client's progress until it is through or gone; return whether to do what it wished for then."""
-        try:
-            while line := await request.content.readline():
+        """Take in the client's progress until it is through or gone; return whether to do what it wished for then.
+
+        Raises:
+            BadValueError: it talks nonsense.
+        """
+        with suppress(OSError):  # it is gone
+            while line := await _next_line(request):
                 told = _read(line)
                 self._batches.progressed(opened, read_progress(told))
                 if told.get("through"):
                     return bool(told.get("then"))
-        except (OSError, ValueError, BadValueError):
-            pass  # it is gone, or talks nonsense: either way nobody holds the lease any more
         return False
 
     async def _tell(self, response: web.StreamResponse, opened: OpenLease, hearing: asyncio.Task[bool]) -> None:
@@ -93,6 +100,17 @@ class BatchRoutes:
                 return
             await self._until_news(opened, hearing, pause_s)
             pause_s = min(_TELL_EVERY_S, pause_s * _SLOWER)
+
+    async def _tell_end(self, response: web.StreamResponse, opened: OpenLease, hearing: asyncio.Task[bool]) -> None:
+        """Tell a client that is still there what is done now, or why it holds its lease no longer."""
+        if not hearing.done() or hearing.cancelled():
+            return
+        if (error := hearing.exception()) is not None:
+            name = opened.lease.wish.name
+            logger.warning("batch %d (%s): its client talks nonsense: %s", opened.lease.number, name, error)
+            await _write(response, {"id": opened.lease.number, "state": "cancelled", "reason": str(error)})
+        elif hearing.result():
+            await _write(response, {"state": "ended", "then": self._batches.carry_out(opened.lease.wish)})
 
     async def _until_news(self, opened: OpenLease, hearing: asyncio.Task[bool], pause_s: float) -> None:
         timer = asyncio.ensure_future(self._clock.sleep(pause_s))
@@ -112,10 +130,17 @@ class BatchRoutes:
         return {"id": number, "state": "running", **await self._pulse.take(opened.began)}
 
 
+async def _next_line(request: web.BaseRequest) -> bytes:
+    try:
+        return await request.content.readline()
+    except (ValueError, HttpProcessingError):
+        raise BadValueError("this line is too long") from None
+
+
 def _read(line: bytes) -> dict[str, Any]:
     try:
         told = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadValueError("this line is not JSON") from None
     if not isinstance(told, dict):
         raise BadValueError("this line is not a JSON object")

@@ -24,8 +24,15 @@ class _Row:
     wish: Wish
     progress: Progress = field(default_factory=Progress)
     base: Progress = field(default_factory=Progress)
+    written: Progress = field(default_factory=Progress)
+    """What the ledger knows of already."""
     ids: list[int] | None = None
     """The open row's number in the ledger, which only its writer learns; the last one, if it had to try again."""
+
+    @property
+    def done(self) -> Progress:
+        """What has been done of it in its present row."""
+        return self.progress.since(self.base)
 
 
 class BatchRows:
@@ -44,6 +51,13 @@ class BatchRows:
         """Take in how far the batch is."""
         self._rows[number].progress = progress
 
+    def beat(self) -> None:
+        """Write how far the batches are: it is all that will be known if the daemon is killed."""
+        for row in self._rows.values():
+            if row.ids is not None and row.progress != row.written:
+                row.written = row.progress
+                self._write(partial(_progress_row, ids=row.ids, done=row.done))
+
     def end(self, number: int, *, at: datetime) -> None:
         """Write that work on the batch has ended, and what was done."""
         self._end(self._rows.pop(number), at)
@@ -56,7 +70,7 @@ class BatchRows:
     def begin_session(self, session_id: int, at: datetime) -> None:
         """Begin rows in another session for the batches that go on."""
         for row in self._rows.values():
-            row.base = row.progress
+            row.base = row.written = row.progress
             self._begin(row, session_id, at)
 
     def _begin(self, row: _Row, session_id: int, at: datetime) -> None:
@@ -71,16 +85,14 @@ class BatchRows:
     def _end(self, row: _Row, at: datetime) -> None:
         ids, row.ids = row.ids, None
         if ids is not None:  # else it ended with its session
-            self._write(partial(_end_row, ids=ids, done=row.progress.since(row.base), at=at))
+            self._write(partial(_end_row, ids=ids, done=row.done, at=at))
+
+
+def _progress_row(ledger: Ledger, *, ids: list[int], done: Progress) -> None:
+    if ids:
+        ledger.batch_progressed(ids[-1], done)
 
 
 def _end_row(ledger: Ledger, *, ids: list[int], done: Progress, at: datetime) -> None:
     if ids:  # else its beginning was left out, and the log says so
-        ledger.end_batch(
-            ids[-1],
-            at=at,
-            requests=done.requests,
-            failed_requests=done.failed,
-            prompt_tokens=done.prompt_tokens,
-            generation_tokens=done.generation_tokens,
-        )
+        ledger.end_batch(ids[-1], at=at, done=done)

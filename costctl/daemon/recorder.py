@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from costctl.daemon.batch_rows import BatchRows
+from costctl.daemon.gathered import Gathered
 from costctl.domain.lifecycle import EngineState, Lifecycle
 from costctl.domain.sessions import EndReason, Phase
 from costctl.ledger.store import Ledger
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from costctl.daemon.run import EngineRun
     from costctl.daemon.session import Opening
     from costctl.domain.batches import Progress, Wish
@@ -25,29 +25,6 @@ if TYPE_CHECKING:
 
 IDLE_GAP_S = 1.0
 """A gap between requests that is shorter than this belongs to the busy stretch around it."""
-
-
-@dataclass(slots=True)
-class _Tokens:
-    prompt: int = 0
-    generation: int = 0
-    requests: int = 0
-
-
-@dataclass(slots=True)
-class _Cached:
-    hits: int = 0
-    misses: int = 0
-    prompt_tokens: int = 0
-    generation_tokens: int = 0
-
-
-@dataclass(slots=True)
-class _GpuMinute:
-    name: str
-    utilisation: list[int] = field(default_factory=list)
-    power: list[int] = field(default_factory=list)
-    memory_bytes: int = 0
 
 
 class Recorder:
@@ -62,12 +39,7 @@ class Recorder:
         self._batches = BatchRows(self._write)
         self._begin_session(opening)
         self._idle_at: float | None = None
-        self._usage: dict[tuple[datetime, str], _Tokens] = defaultdict(_Tokens)
-        self._served: Counter[str] = Counter()
-        self._cached: dict[tuple[datetime, str], _Cached] = defaultdict(_Cached)
-        self._served_in = self._hour()
-        self._hour_ends_at = float("-inf")
-        self._minutes: dict[tuple[datetime, int], _GpuMinute] = {}
+        self._gathered = Gathered(now=self.now, clock=clock)
 
     def _begin_session(self, opening: Opening) -> None:
         self.opening = opening
@@ -154,38 +126,19 @@ class Recorder:
 
     def tokens_worked(self, model: str, prompt: int, generation: int) -> None:
         """Add tokens to the present hour."""
-        usage = self._usage[(self._hour(), model)]
-        usage.prompt += prompt
-        usage.generation += generation
+        self._gathered.tokens_worked(model, prompt, generation)
 
     def request_served(self, model: str) -> None:
         """Add a request to the present hour."""
-        if self._clock.monotonic() >= self._hour_ends_at:
-            self._turn_hour()
-        self._served[model] += 1
-
-    def _turn_hour(self) -> None:
-        """Add the requests counted so far to their hour; counting itself, on every request's way, is kept cheap."""
-        served, self._served = self._served, Counter()
-        for model, requests in served.items():
-            self._usage[(self._served_in, model)].requests += requests
-        self._served_in = self._hour()
-        left = self._served_in + timedelta(hours=1) - self.now()
-        self._hour_ends_at = self._clock.monotonic() + left.total_seconds()
+        self._gathered.request_served(model)
 
     def answer_found(self, model: str, tokens: Tokens) -> None:
         """Add an answer from the cache to the present hour."""
-        cached = self._cached[(self._hour(), model)]
-        cached.hits += 1
-        cached.prompt_tokens += tokens.prompt
-        cached.generation_tokens += tokens.generation
+        self._gathered.answer_found(model, tokens)
 
     def answer_missed(self, model: str) -> None:
         """Add a request that the cache had no answer to."""
-        self._cached[(self._hour(), model)].misses += 1
-
-    def _hour(self) -> datetime:
-        return self.now().replace(minute=0, second=0, microsecond=0)
+        self._gathered.answer_missed(model)
 
     # --- batches -------------------------------------------------------------------------------------------------
 
@@ -194,7 +147,7 @@ class Recorder:
         self._batches.begin(number, wish, session_id=self._session, at=self.now())
 
     def batch_progressed(self, number: int, progress: Progress) -> None:
-        """Remember what has been done of a batch, to be written with its end."""
+        """Remember what has been done of a batch, to be written with the next beat."""
         self._batches.progressed(number, progress)
 
     def batch_ended(self, number: int) -> None:
@@ -205,14 +158,7 @@ class Recorder:
 
     def gpus_read(self, readings: tuple[GpuReading, ...]) -> None:
         """Take a reading into the present minute."""
-        minute = self.now().replace(second=0, microsecond=0)
-        for gpu in readings:
-            entry = self._minutes.setdefault((minute, gpu.index), _GpuMinute(name=gpu.name))
-            entry.memory_bytes = max(entry.memory_bytes, gpu.memory_used_bytes)
-            if gpu.utilisation_percent is not None:
-                entry.utilisation.append(gpu.utilisation_percent)
-            if gpu.power_milliwatts is not None:
-                entry.power.append(gpu.power_milliwatts)
+        self._gathered.gpus_read(readings)
 
     def decided(self, verdict: Verdict, signals: tuple[Signal, ...], *, acted: bool) -> None:
         """Write a decision with every signal it saw."""
@@ -227,15 +173,14 @@ class Recorder:
         if self._closed:
             return
         self._settle_idle()
-        self._flush_usage()
-        self._flush_cached()
-        self._flush_minutes(before=self.now().replace(second=0, microsecond=0))
+        self._flush()
+        self._batches.beat()
         self._writer.submit(partial(Ledger.heartbeat, session_id=self._session, at=self.now()), key="heartbeat")
 
     def close_session(self, reason: EndReason) -> None:
         """Write the session's end."""
         self.beat()
-        self._flush_minutes(before=self.now() + timedelta(minutes=1))
+        self._flush(is_last=True)
         self._batches.end_session(self.now())
         self._write(partial(Ledger.close_session, session_id=self._session, at=self.now(), reason=reason))
         self._run, self._closed = None, True
@@ -267,43 +212,9 @@ class Recorder:
         run = self._run_in(self._phase)
         self._write(partial(Ledger.begin_phase, session_id=self._session, at=at, phase=self._phase, run=run))
 
-    def _flush_usage(self) -> None:
-        self._turn_hour()
-        usage, self._usage = self._usage, defaultdict(_Tokens)
-        for (hour, model), tokens in usage.items():
-            self._write(
-                partial(
-                    Ledger.add_usage,
-                    session_id=self._session,
-                    hour_at=hour,
-                    model=model,
-                    requests=tokens.requests,
-                    prompt_tokens=tokens.prompt,
-                    generation_tokens=tokens.generation,
-                )
-            )
-
-    def _flush_cached(self) -> None:
-        cached, self._cached = self._cached, defaultdict(_Cached)
-        for (hour, model), counts in cached.items():
-            add = partial(Ledger.add_cached, session_id=self._session, hour_at=hour, model=model)
-            self._write(partial(add, **asdict(counts)))
-
-    def _flush_minutes(self, *, before: datetime) -> None:
-        for key in [key for key in self._minutes if key[0] < before]:
-            entry = self._minutes.pop(key)
-            self._write(
-                partial(
-                    Ledger.add_gpu_minute,
-                    session_id=self._session,
-                    minute_at=key[0],
-                    gpu_index=key[1],
-                    gpu=entry.name,
-                    utilisation_percent=_mean(entry.utilisation),
-                    memory_used_bytes=entry.memory_bytes,
-                    power_milliwatts=_mean(entry.power),
-                )
-            )
+    def _flush(self, *, is_last: bool = False) -> None:
+        for verb in self._gathered.flush(self._session, is_last=is_last):
+            self._write(verb)
 
     def _write(self, verb: Verb) -> None:
         self._writer.submit(verb)
@@ -320,7 +231,3 @@ def phase_of(lifecycle: Lifecycle) -> Phase:
             return Phase.STOPPING
         case EngineState.OFF | EngineState.FAILED:
             return Phase.OFF
-
-
-def _mean(values: list[int]) -> int | None:
-    return round(sum(values) / len(values)) if values else None

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from costctl.domain.http_batches import Counts, HttpBatch, Status, way_to
+from costctl.domain.http_batches import HttpBatch, Status, way_to
 from costctl.domain.stored_files import Purpose
+from costctl.errors import CostctlError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from costctl.daemon.stored_files import StoredFiles
-    from costctl.domain.http_batches import BatchOrder, End
+    from costctl.domain.batch_orders import BatchOrder
+    from costctl.domain.http_batches import End
     from costctl.domain.stored_files import StoredFile
     from costctl.ports import FileStore
 
@@ -60,8 +63,12 @@ class StoredBatches:
         """Return where a batch's input is, and where its results go."""
         return self._store.batch_input(identity), self._store.batch_results(identity)
 
-    async def create(self, order: BatchOrder, source: StoredFile) -> HttpBatch:
-        """Take an order. Raises CostctlError, StorageFullError."""
+    async def has_room(self) -> bool:
+        """Return whether the disk has room to go on with."""
+        return await asyncio.to_thread(self._store.has_room)
+
+    async def create(self, order: BatchOrder, source: StoredFile, *, model: str) -> HttpBatch:
+        """Take an order; `model` is what lines are for that name none. Raises CostctlError, StorageFullError."""
         now = self.now()
         batch = HttpBatch(
             id=self._new_id(PREFIX),
@@ -72,27 +79,36 @@ class StoredBatches:
             expires_at=now + order.window_s,
             results_id=self._files.new_id(),
             failures_id=self._files.new_id(),
+            default_model=model,
             metadata=order.metadata,
             outputs_kept_s=order.outputs_kept_s,
         )
-        await asyncio.to_thread(self._store.prepare, batch.id, source.id)
-        await asyncio.to_thread(self._store.save, batch.id, batch.as_json())
+        try:
+            await asyncio.to_thread(self._store.prepare, batch.id, source.id)
+            await asyncio.to_thread(self._store.save, batch.id, batch.as_json())
+        except CostctlError:
+            await asyncio.to_thread(self._store.clear, batch.id)
+            raise
         self._batches[batch.id] = batch
         logger.info("%s: ordered over HTTP, from %s (%s)", batch.id, source.id, source.filename)
         return batch
 
-    def count(self, identity: str, counts: Counts) -> None:
-        """Take in how far a batch is; that is not kept, since its journal knows."""
-        self._batches[identity] = replace(self._batches[identity], counts=counts)
+    def note(self, identity: str, **facts: Any) -> None:
+        """Take in what is known of a batch; it is kept with its next state, until then its journal knows."""
+        self._batches[identity] = replace(self._batches[identity], **facts)
 
     async def move(self, identity: str, status: Status) -> None:
         """Bring a batch into another state. Raises CostctlError, ValueError if that cannot follow."""
         await self._set(self._batches[identity].moved(status, self.now()))
 
+    async def approach(self, identity: str, end: Status) -> None:
+        """Bring a batch into the state before its `end`, if there is one; it holds also if it cannot be kept."""
+        with suppress(CostctlError):
+            for status in way_to(end, self._batches[identity].status):
+                await self.move(identity, status)
+
     async def publish(self, identity: str, end: End) -> None:
         """Give the results their names and the batch its last state; doing it again is fine. Raises CostctlError."""
-        for status in way_to(end.status, self._batches[identity].status):
-            await self.move(identity, status)
         batch = self._batches[identity]
         output = await self._publish_file(batch, batch.results_id, "output")
         errors = await self._publish_file(batch, batch.failures_id, "errors")

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from costctl.domain.stored_files import Purpose, StoredFile
-from costctl.errors import StorageFullError
+from costctl.errors import CostctlError, StorageFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -65,8 +65,12 @@ class StoredFiles:
 
     async def delete(self, file: StoredFile) -> None:
         """Remove a file. Raises CostctlError."""
-        self._files.pop(file.id, None)
-        await asyncio.to_thread(self._store.remove, file.id)
+        await self.forget(file.id)
+
+    async def forget(self, identity: str) -> None:
+        """Remove what there is of a file. Raises CostctlError."""
+        self._files.pop(identity, None)
+        await asyncio.to_thread(self._store.remove, identity)
 
     async def sweep(self) -> None:
         """Remove files that have expired. Raises CostctlError."""
@@ -143,7 +147,11 @@ class Incoming:
     async def _keep(self, filename: str, purpose: Purpose, kept_s: int) -> StoredFile:
         await asyncio.to_thread(self._upload.keep)
         self._is_kept = True
-        return await self._files.keep(self._identity, filename, purpose, self._size_bytes, kept_s)
+        try:
+            return await self._files.keep(self._identity, filename, purpose, self._size_bytes, kept_s)
+        except CostctlError:
+            await self._files.forget(self._identity)
+            raise
 
     async def _see_through(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Do a piece of work to its end, also if the client leaves meanwhile: its thread cannot be stopped."""

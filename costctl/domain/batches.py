@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from costctl.domain.durations import format_duration
@@ -12,7 +13,8 @@ from costctl.errors import BadValueError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-
+_LONGEST_NAME = 255
+_LARGEST_COUNT = 2**53 - 1
 NO_PROGRESS_S = 1800.0
 """After so long without progress a batch counts as hung, if it does not say otherwise; an engine may start in it."""
 RUN_VARIABLE = "COSTCTL_SCHEDULE_RUN"
@@ -84,7 +86,13 @@ class Lease:
         return replace(self, began_at=at, progressed_at=at)
 
     def progressed(self, progress: Progress, at: float) -> Lease:
-        """Return the lease after a report of its progress, which only counts as such if there is some."""
+        """Return the lease after a report of its progress, which only counts as such if there is some.
+
+        Raises:
+            BadValueError: it is less than was reported before.
+        """
+        if any(getattr(progress, one.name) < getattr(self.progress, one.name) for one in fields(Progress)):
+            raise BadValueError("this is no progress of a batch: it is less than before")
         moved = progress != self.progress
         return replace(self, progress=progress, progressed_at=at if moved else self.progressed_at)
 
@@ -117,25 +125,43 @@ def place_in_queue(leases: Iterable[Lease], number: int) -> int:
 
 def read_wish(given: Mapping[str, Any]) -> Wish:
     """Return the wish that a client sent. Raises BadValueError."""
-    try:
-        timeout_s, schedule_run = given.get("timeout_s"), given.get("schedule_run")
-        return Wish(
-            name=str(given["name"]),
-            lines=int(given["lines"]),
-            shares=bool(given.get("shares", False)),
-            then=Then(given.get("then", Then.NOTHING)),
-            no_progress_s=float(given.get("no_progress_s", NO_PROGRESS_S)),
-            timeout_s=None if timeout_s is None else float(timeout_s),
-            schedule_run=None if schedule_run is None else int(schedule_run),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadValueError(f"this is not a batch: {error!r}") from None
+    name, then = given.get("name"), given.get("then", Then.NOTHING)
+    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
+        raise BadValueError(f"this is no batch: name is a text of at most {_LONGEST_NAME} characters")
+    if then not in list(Then):
+        raise BadValueError(f"this is no batch: then is one of {', '.join(Then)}")
+    shares = given.get("shares", False)
+    if not isinstance(shares, bool):
+        raise BadValueError("this is no batch: shares is true or false")
+    timeout_s, schedule_run = given.get("timeout_s"), given.get("schedule_run")
+    return Wish(
+        name=name,
+        lines=_count(given, "lines", of="batch"),
+        shares=shares,
+        then=Then(then),
+        no_progress_s=_seconds(given.get("no_progress_s", NO_PROGRESS_S), "no_progress_s"),
+        timeout_s=None if timeout_s is None else _seconds(timeout_s, "timeout_s"),
+        schedule_run=None if schedule_run is None else _count(given, "schedule_run", of="batch"),
+    )
 
 
 def read_progress(given: Mapping[str, Any]) -> Progress:
     """Return the progress that a client sent. Raises BadValueError."""
-    names = ("requests", "failed", "prompt_tokens", "generation_tokens")
+    counts = {one.name: _count(given, one.name, of="progress of a batch") for one in fields(Progress)}
     try:
-        return Progress(**{name: int(given[name]) for name in names})
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadValueError(f"this is no progress of a batch: {error!r}") from None
+        return Progress(**counts)
+    except ValueError as error:
+        raise BadValueError(str(error)) from None
+
+
+def _count(given: Mapping[str, Any], name: str, *, of: str) -> int:
+    value = given.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST_COUNT:
+        raise BadValueError(f"this is no {of}: {name} is a whole number from 0")
+    return value
+
+
+def _seconds(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
+        raise BadValueError(f"this is no batch: {name} is a number above 0")
+    return float(value)

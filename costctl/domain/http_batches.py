@@ -6,16 +6,10 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
-from costctl.domain.durations import parse_duration
-from costctl.domain.routes import BATCH_ENDPOINTS
-from costctl.domain.stored_files import DAY_S, KEPT_S, read_kept_s
-from costctl.errors import BadValueError
+from costctl.domain.stored_files import KEPT_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_SHORTEST_WINDOW_S, _LONGEST_WINDOW_S = 60, 30 * DAY_S
-_MOST_METADATA, _LONGEST_KEY, _LONGEST_VALUE = 16, 64, 512
 
 
 class Status(StrEnum):
@@ -49,6 +43,26 @@ class Counts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """The tokens that the answers of a batch tell of."""
+
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def as_openai(self) -> dict[str, Any]:
+        """Return OpenAI's usage object."""
+        return {
+            "input_tokens": self.input_tokens,
+            "input_tokens_details": {"cached_tokens": self.cached_tokens},
+            "output_tokens": self.output_tokens,
+            "output_tokens_details": {"reasoning_tokens": self.reasoning_tokens},
+            "total_tokens": self.input_tokens + self.output_tokens,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
     """Why a batch failed; `line` of its input, if it is one's fault."""
 
@@ -65,10 +79,15 @@ class End:
     faults: tuple[Fault, ...] = ()
 
 
+_CANCELLED = Fault(code="batch_cancelled", message="the batch was cancelled before this request was computed")
+_EXPIRED = Fault(code="batch_expired", message="the completion window ended before this request was computed")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HttpBatch:
     """One batch; instants in seconds since 1970.
 
+    `default_model` is what lines are for that name no model; `model` is the one that all lines are for.
     `results_id` and `failures_id` are what its files will be called, fixed at the beginning, so that giving them their
     names a second time, after a crash, changes nothing.
     """
@@ -81,6 +100,9 @@ class HttpBatch:
     expires_at: int
     results_id: str
     failures_id: str
+    default_model: str
+    model: str | None = None
+    usage: Usage | None = None
     metadata: Mapping[str, str] | None = None
     outputs_kept_s: int = KEPT_S
     status: Status = Status.VALIDATING
@@ -101,6 +123,22 @@ class HttpBatch:
         """When the present state was reached."""
         return self.reached.get(self.status, self.created_at)
 
+    def needs_engine(self, now: int) -> bool:
+        """Return whether its lines are still to be computed."""
+        return self.status in {Status.VALIDATING, Status.IN_PROGRESS} and now < self.expires_at
+
+    def fault_of_rest(self, end: End) -> Fault | None:
+        """Return what lines that are not done failed of, if the batch ends so; None if there are no such lines."""
+        match end.status:
+            case Status.CANCELLED:
+                return _CANCELLED
+            case Status.EXPIRED:
+                return _EXPIRED
+            case Status.FAILED if Status.IN_PROGRESS in self.reached and end.faults:
+                return end.faults[0]
+            case _:
+                return None
+
     def moved(self, status: Status, at: int) -> Self:
         """Return the batch in another state. Raises ValueError if that cannot follow."""
         if status not in _NEXT.get(self.status, ()):
@@ -114,8 +152,13 @@ class HttpBatch:
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Self:
         """Return what was kept. Raises KeyError, TypeError, ValueError."""
-        faults = tuple(Fault(**fault) for fault in kept["faults"])
-        return cls(**{**kept, "status": Status(kept["status"]), "counts": Counts(**kept["counts"]), "faults": faults})
+        read = {
+            "status": Status(kept["status"]),
+            "counts": Counts(**kept["counts"]),
+            "usage": Usage(**kept["usage"]) if kept["usage"] else None,
+            "faults": tuple(Fault(**fault) for fault in kept["faults"]),
+        }
+        return cls(**{**kept, **read})
 
     def as_openai(self) -> dict[str, Any]:
         """Return OpenAI's batch object."""
@@ -124,6 +167,7 @@ class HttpBatch:
             "id": self.id,
             "object": "batch",
             "endpoint": self.endpoint,
+            "model": self.model,
             "input_file_id": self.input_file_id,
             "completion_window": self.completion_window,
             "status": self.status.value,
@@ -131,6 +175,7 @@ class HttpBatch:
             "expires_at": self.expires_at,
             **instants,
             "request_counts": asdict(self.counts),
+            "usage": self.usage.as_openai() if self.usage else None,
             "errors": {"object": "list", "data": [_fault(fault) for fault in self.faults]} if self.faults else None,
             "output_file_id": self.output_file_id,
             "error_file_id": self.error_file_id,
@@ -142,60 +187,6 @@ def way_to(end: Status, status: Status) -> tuple[Status, ...]:
     """Return the states between `status` and the `end`."""
     before = {Status.COMPLETED: Status.FINALIZING, Status.CANCELLED: Status.CANCELLING}.get(end, status)
     return () if before is status else (before,)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BatchOrder:
-    """What a client asked for."""
-
-    input_file_id: str
-    endpoint: str
-    completion_window: str
-    window_s: int
-    metadata: Mapping[str, str] | None
-    outputs_kept_s: int
-
-
-def read_order(given: Mapping[str, Any]) -> BatchOrder:
-    """Return the order in the body of a request.
-
-    Raises:
-        BadValueError: a field is missing or makes no sense.
-    """
-    input_file_id, endpoint = given.get("input_file_id"), given.get("endpoint")
-    if not isinstance(input_file_id, str):
-        raise BadValueError("input_file_id is missing: upload a file first, with the purpose batch")
-    if not isinstance(endpoint, str) or endpoint not in BATCH_ENDPOINTS:
-        raise BadValueError(f"endpoint is one of {', '.join(BATCH_ENDPOINTS)}")
-    window = given.get("completion_window", "24h")
-    return BatchOrder(
-        input_file_id=input_file_id,
-        endpoint=endpoint,
-        completion_window=str(window),
-        window_s=_window_s(window),
-        metadata=_metadata(given.get("metadata")),
-        outputs_kept_s=read_kept_s(given.get("output_expires_after")),
-    )
-
-
-def _window_s(given: object) -> int:
-    seconds = int(parse_duration(given)) if isinstance(given, str) else 0
-    if not _SHORTEST_WINDOW_S <= seconds <= _LONGEST_WINDOW_S:
-        raise BadValueError("completion_window is a time like 24h, of at most 30d")
-    return seconds
-
-
-def _metadata(given: object) -> Mapping[str, str] | None:
-    if given is None:
-        return None
-    if not isinstance(given, dict) or len(given) > _MOST_METADATA:
-        raise BadValueError(f"metadata is an object with at most {_MOST_METADATA} keys")
-    for key, value in given.items():
-        if not isinstance(value, str) or len(key) > _LONGEST_KEY or len(value) > _LONGEST_VALUE:
-            raise BadValueError(
-                f"metadata has keys of at most {_LONGEST_KEY} characters and texts of at most {_LONGEST_VALUE}"
-            )
-    return given
 
 
 def _fault(fault: Fault) -> dict[str, Any]:

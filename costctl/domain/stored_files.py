@@ -53,6 +53,7 @@ class StoredFile:
             "filename": self.filename,
             "purpose": self.purpose,
             "status": "processed",
+            "status_details": None,
         }
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
+from costctl.domain.batches import Progress
 from costctl.errors import LedgerError
 from costctl.ledger.schema import BATCHES, SCHEDULE_RUNS
 from costctl.ledger.transactions import Transactions
@@ -15,50 +16,45 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-_COUNTS = ("requests", "failed_requests", "prompt_tokens", "generation_tokens")
+    from sqlalchemy import Connection
 
 
 class Batches(Transactions):
-    """Work on a batch begins in a session, and ends with what was done in it."""
+    """Work on a batch begins in a session, gets on, and ends; what a session's end finds open is lost."""
 
     def begin_batch(self, session_id: int, *, name: str, at: datetime, schedule_run_id: int | None = None) -> int:
         """Record that work on the batch `name` has begun, if by a schedule's run then by which; return its id."""
         values: dict[str, Any] = {"session_id": session_id, "name": name, "started_at": at}
         # A run that is no more, or another ledger's, has no row here; its number may be another's some day.
         still_there = select(SCHEDULE_RUNS.c.id).where(SCHEDULE_RUNS.c.id == schedule_run_id).scalar_subquery()
-        values |= dict.fromkeys(_COUNTS, 0) | {"schedule_run_id": still_there}
+        values |= {**_counts(Progress()), "schedule_run_id": still_there}
         with self._begin() as connection:
             key = connection.execute(insert(BATCHES).values(values)).inserted_primary_key
         if key is None:
             raise LedgerError(f"the ledger gave the batch {name!r} no number")
         return int(key[0])
 
-    def end_batch(
-        self,
-        batch_id: int,
-        *,
-        at: datetime,
-        requests: int,
-        failed_requests: int,
-        prompt_tokens: int,
-        generation_tokens: int,
-    ) -> None:
+    def batch_progressed(self, batch_id: int, done: Progress) -> None:
+        """Record what has been done in it so far; one that has ended stays as it is."""
+        this = (BATCHES.c.id == batch_id, BATCHES.c.ended_at.is_(None))
+        with self._begin() as connection:
+            connection.execute(update(BATCHES).where(*this).values(_counts(done)))
+
+    def end_batch(self, batch_id: int, *, at: datetime, done: Progress) -> None:
         """Record what was done in it until `at`.
 
         Raises:
             LedgerError: there is no such batch.
-            ValueError: a count is negative, or it ends before it began.
+            ValueError: it ends before it began.
         """
-        counts = dict(zip(_COUNTS, (requests, failed_requests, prompt_tokens, generation_tokens), strict=True))
-        if min(counts.values()) < 0 or failed_requests > requests:
-            raise ValueError(f"a batch cannot have done {counts}")
         with self._begin() as connection:
             began = connection.execute(select(BATCHES.c.started_at).where(BATCHES.c.id == batch_id)).scalar()
             if began is None:
                 raise LedgerError(f"the ledger has no batch {batch_id}")
             if at < began:
                 raise ValueError(f"batch {batch_id} began at {began}, it cannot end at {at}")
-            connection.execute(update(BATCHES).where(BATCHES.c.id == batch_id).values(counts | {"ended_at": at}))
+            values = {**_counts(done), "ended_at": at, "outcome": "ended"}
+            connection.execute(update(BATCHES).where(BATCHES.c.id == batch_id).values(values))
 
     def batches_of_runs(self, schedule_run_ids: Collection[int]) -> list[Batch]:
         """Return what runs of schedules worked on, in the order of their starts."""
@@ -77,3 +73,20 @@ class Batches(Transactions):
         with self._look() as connection:
             rows = connection.execute(query.order_by(BATCHES.c.started_at, BATCHES.c.id)).all()
         return [Batch(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+def lose_batches(connection: Connection, session_id: int, *, at: datetime) -> None:
+    """End the session's batches that are still open at `at`, with what is known of them."""
+    still_open = (BATCHES.c.session_id == session_id, BATCHES.c.ended_at.is_(None))
+    for batch in connection.execute(select(BATCHES.c.id, BATCHES.c.started_at).where(*still_open)).all():
+        values = {"ended_at": max(at, batch.started_at), "outcome": "lost"}
+        connection.execute(update(BATCHES).where(BATCHES.c.id == batch.id).values(values))
+
+
+def _counts(done: Progress) -> dict[str, Any]:
+    return {
+        "requests": done.requests,
+        "failed_requests": done.failed,
+        "prompt_tokens": done.prompt_tokens,
+        "generation_tokens": done.generation_tokens,
+    }

@@ -57,6 +57,13 @@ _QUESTIONS = {
         "SELECT DISTINCT session_id FROM batches WHERE ended_at < started_at OR requests < failed_requests"
         " OR failed_requests < 0 OR prompt_tokens < 0 OR generation_tokens < 0"
     ),
+    "a batch ended without an outcome, or an outcome without an end": (
+        "SELECT DISTINCT session_id FROM batches WHERE (ended_at IS NULL) <> (outcome IS NULL)"
+    ),
+    "a batch is open, though the session has ended": (
+        "SELECT DISTINCT s.id FROM sessions s JOIN batches b ON b.session_id = s.id"
+        " WHERE s.ended_at IS NOT NULL AND b.ended_at IS NULL"
+    ),
     "a GPU used by less than 0 or more than 100 percent, or with negative memory or power": (
         "SELECT DISTINCT session_id FROM gpu_minutes WHERE utilisation_percent < 0 OR utilisation_percent > 100"
         " OR memory_used_bytes < 0 OR power_milliwatts < 0"

@@ -36,7 +36,7 @@ from sqlalchemy import (
 
 from costctl.domain.instants import instant_of, microseconds_of
 
-REVISION = "0006"
+REVISION = "0007"
 """The newest revision in `migrations/versions`, which are numbered: a greater one is from a newer costctl."""
 
 
@@ -251,6 +251,7 @@ BATCHES = Table(
     _number("prompt_tokens"),
     _number("generation_tokens"),
     _number("schedule_run_id", nullable=True),
+    _text("outcome", nullable=True),
     Index("ix_batches_session", "session_id", "started_at"),
     Index("ix_batches_schedule_run", "schedule_run_id"),
 )

@@ -9,6 +9,7 @@ from sqlalchemy import delete, insert, select, update
 
 from costctl.domain.sessions import EndReason, Instance, Phase, Session
 from costctl.errors import LedgerError
+from costctl.ledger.batches import lose_batches
 from costctl.ledger.reading import read_sessions, sessions_query
 from costctl.ledger.schema import ENGINE_RUNS, INSTANCES, PHASES, SESSIONS
 from costctl.ledger.transactions import Transactions
@@ -110,7 +111,7 @@ class Sessions(Transactions):
         return session_id
 
     def resume_session(self, session_id: int, *, at: datetime, price: Price | None) -> None:
-        """Take up a session again after the daemon was away: that time is `unknown`, and runs of before are lost.
+        """Take up a session again after the daemon was away: that time is `unknown`, what was open is lost.
 
         A price that is known stays; one that was not is `price` from the start.
         """
@@ -118,6 +119,7 @@ class Sessions(Transactions):
             row = _require(connection, session_id)
             known_until = row.ended_at or row.heartbeat_at
             _lose_runs(connection, session_id, at=known_until)
+            lose_batches(connection, session_id, at=known_until)
             values = {"ended_at": None, "end_reason": None, "heartbeat_at": max(known_until, at)}
             if row.price_micros_per_hour is None:
                 values |= _frozen(price)
@@ -143,7 +145,7 @@ class Sessions(Transactions):
             _touch(connection, session_id, at)
 
     def close_session(self, session_id: int, *, at: datetime, reason: EndReason) -> None:
-        """End the session, and runs still open as lost; a session that has ended stays as it is."""
+        """End the session, and what is still open in it as lost; a session that has ended stays as it is."""
         with self._begin() as connection:
             if _require(connection, session_id).ended_at is None:
                 _close(connection, session_id, at=max(at, _last_start(connection, session_id)), reason=reason)
@@ -216,6 +218,7 @@ def _place_phase(connection: Connection, session_id: int, *, at: datetime, phase
 
 def _close(connection: Connection, session_id: int, *, at: datetime, reason: EndReason) -> None:
     _lose_runs(connection, session_id, at=at)
+    lose_batches(connection, session_id, at=at)
     values = {"ended_at": at, "heartbeat_at": at, "end_reason": reason}
     connection.execute(update(SESSIONS).where(SESSIONS.c.id == session_id).values(values))
 

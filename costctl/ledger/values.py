@@ -86,8 +86,9 @@ class CachedHour:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """The work on a batch in one session; `ended_at` is None while it goes on, or if the daemon went away in it.
+    """The work on a batch in one session; `ended_at` and `outcome` are None while it goes on.
 
+    The outcome is "ended", or "lost" if the daemon was killed in it: then it is known up to the last heartbeat.
     `schedule_run_id` says which run of a schedule started it, None if none did or its schedule was removed.
     """
 
@@ -101,6 +102,7 @@ class Batch:
     prompt_tokens: int
     generation_tokens: int
     schedule_run_id: int | None
+    outcome: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from costctl.reports.breakdowns import costs_of, length_of_part, totals_of
 from costctl.reports.figures import NOTHING
-from costctl.reports.outline import Amount, Column, Count, Length, Section, Share, Table
+from costctl.reports.outline import Amount, Column, Count, Length, Notes, Section, Share, Table
 from costctl.reports.summary import cost_columns, part_of, time_column, time_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from costctl.reports.figures import BatchFigure, Report
     from costctl.reports.outline import Cell
@@ -46,7 +46,20 @@ def batches_section(report: Report, words: Wording) -> Section | None:
         ),
         footer=(words.say("all"), Length(report.length, unit), None, *totals_of(report)),
     )
-    return Section(key="batches", title=words.say("Batches"), blocks=(kinds, _batch_table(report, words)))
+    return Section(
+        key="batches", title=words.say("Batches"), blocks=(kinds, _batch_table(report, words), *_notes(report, words))
+    )
+
+
+def _notes(report: Report, words: Wording) -> Iterator[Notes]:
+    lost = sum(1 for batch in report.batches if batch.outcome == "lost")
+    if lost:
+        told = words.count(
+            "{number} run ended with a daemon that was killed: it is known up to the last heartbeat.",
+            "{number} runs ended with a daemon that was killed: they are known up to the last heartbeat.",
+            lost,
+        )
+        yield Notes((told,))
 
 
 def _batch_table(report: Report, words: Wording) -> Table:

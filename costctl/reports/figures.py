@@ -141,7 +141,10 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchFigure:
-    """The work on a batch in one session, as far as it lies in the period; its counts are of all of it."""
+    """The work on a batch in one session, as far as it lies in the period; its counts are of all of it.
+
+    `outcome` is "ended", "lost" with a daemon that was killed, or None while it goes on.
+    """
 
     name: str
     session_id: int
@@ -153,6 +156,7 @@ class BatchFigure:
     failed_requests: int
     prompt_tokens: int
     generation_tokens: int
+    outcome: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -206,6 +206,7 @@ def _batch(batch: BatchFigure, zone: ZoneInfo) -> dict[str, Any]:
         "failed_requests": batch.failed_requests,
         "prompt_tokens": batch.prompt_tokens,
         "generation_tokens": batch.generation_tokens,
+        "outcome": batch.outcome,
     }
 
 

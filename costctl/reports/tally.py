@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
     # What pieces of sessions are alike in: day, phase, engine, and whether a batch was worked on.
     _Kind = tuple[date, Phase, Served | None, bool]
+    # From when to when, in microseconds since 1970.
+    _Edges = tuple[int, int]
     # What a session is paid in, and what its stretches cost; None if its price is unknown.
     Priced = tuple[str | None, Costing | None]
 
@@ -164,7 +166,8 @@ class _Counting:
         phases: defaultdict[Phase, _Tally] = defaultdict(_Tally)
         engine_of = self._engines[session.id].get
         known = session.phase_columns.between(self._begin, self._end)
-        for day, in_batch, columns in self._cuts(known, batches):
+        worked = [_edges(batch, session) for batch in batches]
+        for day, in_batch, columns in self._cuts(known, worked):
             for (phase, run), tally in _tallies(columns, costing).items():
                 phases[phase].add(tally)
                 alike[day.date, phase, engine_of(run), in_batch].add(tally)
@@ -185,16 +188,15 @@ class _Counting:
             for tally in phases[phase], self._alike[session.instance, currency][day.date, phase, None, False]:
                 tally.micros += micros
 
-    def _cuts(self, known: PhaseColumns, batches: Sequence[Batch]) -> Iterator[tuple[Day, bool, PhaseColumns]]:
+    def _cuts(self, known: PhaseColumns, worked: Sequence[_Edges]) -> Iterator[tuple[Day, bool, PhaseColumns]]:
         """Yield what is known of a session in pieces that lie in one day, and in a batch or outside of all."""
         if not known.phases:
             return
         first, last = known.edges[0], known.edges[-1]
         days = self._days.starts_between(first, last)
-        if not days and not batches:  # most
+        if not days and not worked:  # most
             yield self._days.of(first), False, known
             return
-        worked = [(microseconds_of(begin), microseconds_of(end)) for begin, end in map(_edges, batches)]
         cuts = {edge for edges in worked for edge in edges if first < edge < last}
         for begin, end in pairwise(sorted({first, *days, *cuts, last})):
             in_batch = any(start <= begin and end <= stop for start, stop in worked)
@@ -232,9 +234,10 @@ class _Days:
         return self._starts[bisect_right(self._starts, first) : bisect_left(self._starts, last)]
 
 
-def _edges(batch: Batch) -> tuple[datetime, datetime]:
-    # Of a batch whose end is unknown nothing can be said but that it began.
-    return batch.started_at, batch.ended_at or batch.started_at
+def _edges(batch: Batch, session: Session) -> _Edges:
+    """Return from when to when the batch was at work; one that still is, as far as its session is known."""
+    until = batch.ended_at or max(batch.started_at, session.known_until)
+    return microseconds_of(batch.started_at), microseconds_of(until)
 
 
 def _tallies(columns: PhaseColumns, costing: Costing) -> Mapping[tuple[Phase, int | None], _Tally]:
@@ -264,18 +267,20 @@ def _nothing(instants: Sequence[int]) -> Sequence[int]:
 def _batch_figure(
     batch: Batch, session: Session, currency: str | None, costing: Costing | None, period: Period
 ) -> BatchFigure:
-    begin, end = (min(max(edge, period.started_at), period.ended_at) for edge in _edges(batch))
+    first, last = microseconds_of(period.started_at), microseconds_of(period.ended_at)
+    begin, end = (min(max(edge, first), last) for edge in _edges(batch, session))
     return BatchFigure(
         name=batch.name,
         session_id=session.id,
         started_at=batch.started_at,
-        length=end - begin,
+        length=length_of(end - begin),
         currency=currency,
-        cost_micros=_cost(costing, microseconds_of(begin), microseconds_of(end)),
+        cost_micros=_cost(costing, begin, end),
         requests=batch.requests,
         failed_requests=batch.failed_requests,
         prompt_tokens=batch.prompt_tokens,
         generation_tokens=batch.generation_tokens,
+        outcome=batch.outcome,
     )
 
 

@@ -53,6 +53,15 @@ class Order:
     shall_follow: Callable[[End], bool]
     """Whether what was wished for after the batch is to be done, as it has ended."""
 
+    @property
+    def work(self) -> Work:
+        """The lines themselves."""
+        return Work(
+            jobs=lambda wanted: read_jobs(self.source, self.defaults, wanted=wanted),
+            first_line=self.checked.first_line,
+            has_repeats=self.checked.unique_requests < self.checked.total,
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
@@ -101,15 +110,9 @@ async def _run(
 ) -> Outcome:
     clock = SystemClock()
     began_s = clock.monotonic()
-    checked = order.checked
-    work = Work(
-        jobs=lambda wanted: read_jobs(order.source, order.defaults, wanted=wanted),
-        first_line=checked.first_line,
-        has_repeats=checked.unique_requests < checked.total,
-    )
     async with open_session(control_socket) as session:
         runner = Runner(
-            work=work,
+            work=order.work,
             book=journal,
             post=Sender(session),
             tally=tally,

@@ -43,10 +43,11 @@ class Stretch:
             "generation_tokens": batch.generation_tokens,
             "cost": None if self.cost_micros is None else format_amount(self.cost_micros),
             "currency": self.currency,
+            "outcome": batch.outcome,
         }
 
-    def cells(self) -> list[str]:
-        """Return it for a person."""
+    def cells(self, *, is_under_way: bool = False) -> list[str]:
+        """Return it for a person; of one that was neither ended nor is under way nobody knows."""
         batch = self.batch
         cost = (
             "unknown" if self.cost_micros is None else f"{format_amount(self.cost_micros, decimals=4)} {self.currency}"
@@ -55,6 +56,7 @@ class Stretch:
             batch.name,
             f"{batch.started_at.astimezone(self.zone):%Y-%m-%d %H:%M}",
             "" if batch.ended_at is None else f"{batch.ended_at.astimezone(self.zone):%H:%M}",
+            batch.outcome or ("runs" if is_under_way else "unknown"),
             f"{batch.requests:,}",
             f"{batch.failed_requests:,}",
             f"{batch.prompt_tokens:,}",

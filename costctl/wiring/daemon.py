@@ -165,7 +165,13 @@ def assemble(plan: Plan, ledger: Ledger, opening: Opening, clock: Clock) -> Daem
     store = FolderStore(home.files)
     files = StoredFiles(store=store, clock=clock, most_bytes=settings.files_max_size, new_id=_new_id)
     stored = StoredBatches(store=store, files=files, new_id=_new_id)
-    http_batches = HttpBatches(files=files, batches=stored, commands=BatchProcesses(home.folder), clock=clock)
+    http_batches = HttpBatches(
+        files=files,
+        batches=stored,
+        commands=BatchProcesses(home.folder),
+        clock=clock,
+        model=plan.engine.model,
+    )
     cache = _cache(plan, supervisor, recorder, clock)
     look_every_s = min(_LOOK_EVERY_S, (settings.idle_shutdown or 3600) / _LOOKS_A_WINDOW)
     schedules = make_schedules(plan, ledger, recorder, writer, clock, has_lease=batches.has_seen)

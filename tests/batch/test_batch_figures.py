@@ -7,9 +7,10 @@ import pytest
 from costctl.batch.conduct import End, How
 from costctl.batch.forgiveness import MaxFailures
 from costctl.batch.meter import Meter
-from costctl.batch.sender import tokens_of
 from costctl.batch.tally import Tally
+from costctl.batch.usage import usage_in, usage_of
 from costctl.cli.batch_summary import Summary, cost_per_million
+from costctl.domain.http_batches import Usage
 from costctl.errors import BadValueError
 from costctl.wiring.batch import Outcome
 
@@ -62,15 +63,38 @@ def test_nothing_is_known_of_the_rate_before_the_first_answer():
 @pytest.mark.parametrize(
     ("body", "tokens"),
     [
-        (b'{"id":"a","usage":{"prompt_tokens":7,"total_tokens":27,"completion_tokens":20}}', (7, 20)),
-        (b'{"choices":[{"text":"the \\"usage\\" of words"}],"usage": {"prompt_tokens": 7, "total_tokens": 7}}', (7, 0)),
-        (b'{"output":[],"usage":{"input_tokens":3,"output_tokens":4,"total_tokens":7}}', (3, 4)),
-        (b'{"usage":null}', (0, 0)),
-        (b"", (0, 0)),
+        (
+            b'{"id":"a","usage":{"prompt_tokens":7,"total_tokens":27,"completion_tokens":20}}',
+            {"input_tokens": 7, "output_tokens": 20},
+        ),
+        (
+            b'{"choices":[{"text":"the \\"usage\\" of words"}],"usage": {"prompt_tokens": 7, "total_tokens": 7}}',
+            {"input_tokens": 7},
+        ),
+        (
+            b'{"usage":{"prompt_tokens":7,"prompt_tokens_details":{"cached_tokens":5},"completion_tokens":1}}',
+            {"input_tokens": 7, "cached_tokens": 5, "output_tokens": 1},
+        ),
+        (
+            b'{"usage":{"input_tokens":3,"output_tokens":4,"output_tokens_details":{"reasoning_tokens":2}}}',
+            {"input_tokens": 3, "output_tokens": 4, "reasoning_tokens": 2},
+        ),
+        (b'{"usage":{"prompt_tokens":7,"prompt_tokens_details":null}}', {"input_tokens": 7}),
+        (b'{"usage":null}', {}),
+        (b"", {}),
     ],
 )
 def test_tokens_are_found_at_the_end_of_an_answer(body, tokens):
-    assert tokens_of(body) == tokens
+    assert usage_of(body) == tokens
+
+
+def test_the_tokens_of_all_answers_add_up(tmp_path):
+    results = tmp_path / "results.jsonl"
+    line = b'{"response":{"body":{"usage":{"prompt_tokens":7,"completion_tokens":20}}},"error":null}\n'
+    results.write_bytes(line * 3)
+    assert usage_in(results) == Usage(input_tokens=21, output_tokens=60)
+    results.write_bytes(b"")
+    assert usage_in(results) == Usage()
 
 
 def test_a_million_tokens_cost_what_they_cost_with_one_rounding():

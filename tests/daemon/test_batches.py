@@ -141,6 +141,20 @@ async def test_a_session_that_ends_ends_its_batches_rows_and_the_next_has_new_on
     assert [row.requests for row in rows(bench)] == [5, 3]
 
 
+async def test_how_far_a_batch_is_is_written_with_every_heartbeat(bench):
+    opened = bench.batches.ask(wish())
+    bench.batches.progressed(opened, Progress(requests=5, failed=1))
+    assert rows(bench)[0].requests == 0
+    bench.recorder.beat()
+    (row,) = rows(bench)
+    assert (row.requests, row.failed_requests, row.ended_at) == (5, 1, None)
+    bench.recorder.suspended()
+    bench.recorder.reopen_session()
+    bench.batches.progressed(opened, Progress(requests=8, failed=1))
+    bench.recorder.beat()
+    assert [(row.requests, row.outcome) for row in rows(bench)] == [(5, "ended"), (3, None)]
+
+
 # --- the idle watch --------------------------------------------------------------------------------------------------
 
 
@@ -190,14 +204,44 @@ def test_what_a_client_wishes_for_is_read():
 
 
 @pytest.mark.parametrize(
-    "told", [{}, {"name": "a"}, {"name": "a", "lines": "many"}, {"name": "a", "lines": 1, "then": "explode"}]
+    ("told", "word"),
+    [
+        ({"name": None}, "name"),
+        ({"name": 5}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "x" * 300}, "name"),
+        ({"lines": None}, "lines"),
+        ({"lines": "3"}, "lines"),
+        ({"lines": 1.5}, "lines"),
+        ({"lines": True}, "lines"),
+        ({"lines": -1}, "lines"),
+        ({"lines": 10**30}, "lines"),
+        ({"then": "explode"}, "then"),
+        ({"then": []}, "then"),
+        ({"shares": "yes"}, "shares"),
+        ({"no_progress_s": float("nan")}, "no_progress_s"),
+        ({"no_progress_s": float("inf")}, "no_progress_s"),
+        ({"no_progress_s": 0}, "no_progress_s"),
+        ({"no_progress_s": None}, "no_progress_s"),
+        ({"timeout_s": -1}, "timeout_s"),
+        ({"timeout_s": "1h"}, "timeout_s"),
+    ],
 )
-def test_what_is_no_batch_is_refused(told):
-    with pytest.raises(BadValueError, match="not a batch"):
-        read_wish(told)
+def test_what_is_no_batch_is_refused(told, word):
+    with pytest.raises(BadValueError, match=f"this is no batch: {word}"):
+        read_wish({"name": "jobs", "lines": 3, **told})
 
 
-@pytest.mark.parametrize("failed", [-1, 4])
-def test_progress_below_nothing_is_refused(failed):
-    with pytest.raises(BadValueError, match="no progress"):
-        read_progress({"requests": 3, "failed": failed, "prompt_tokens": 0, "generation_tokens": 0})
+@pytest.mark.parametrize("told", [{"failed": -1}, {"failed": 4}, {"requests": float("inf")}, {"prompt_tokens": None}])
+def test_what_is_no_progress_is_refused(told):
+    with pytest.raises(BadValueError, match=r"no progress|cannot have done"):
+        read_progress({"requests": 3, "failed": 0, "prompt_tokens": 0, "generation_tokens": 0, **told})
+
+
+async def test_progress_does_not_go_back(bench):
+    opened = bench.batches.ask(wish())
+    bench.batches.progressed(opened, Progress(requests=5))
+    with pytest.raises(BadValueError, match="less than before"):
+        bench.batches.progressed(opened, Progress(requests=4))
+    bench.batches.end(opened)
+    assert [row.requests for row in rows(bench)] == [5]

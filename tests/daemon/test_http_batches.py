@@ -2,104 +2,15 @@
 
 import asyncio
 import json
-from itertools import count
 
 import pytest
-from fakes.batch_commands import FakeBatchCommands
 from fakes.clock import settle
+from http_house import CHAT, INPUT, House
 
-from costctl.adapters.file_store import FolderStore
-from costctl.daemon.http_batches import HttpBatches
-from costctl.daemon.stored_batches import StoredBatches
-from costctl.daemon.stored_files import StoredFiles
-from costctl.domain.http_batches import Status, read_order
+from costctl.domain.batch_orders import read_order
+from costctl.domain.http_batches import Status, Usage
 from costctl.domain.stored_files import DAY_S, KEPT_S, Purpose
 from costctl.errors import StorageFullError
-
-CHAT = "/v1/chat/completions"
-INPUT = b'{"custom_id":"a"}\n'
-
-
-class FullStore(FolderStore):
-    """A store whose disk is full for so many writes."""
-
-    failures = 0
-    cannot_save = False
-
-    def save(self, identity, record):
-        if self.cannot_save:
-            raise StorageFullError("cannot write: the disk is full")
-        super().save(identity, record)
-
-    def take_output(self, batch, identity, *, failures):
-        if self.failures:
-            self.failures -= 1
-            raise StorageFullError("cannot write: the disk is full")
-        return super().take_output(batch, identity, failures=failures)
-
-
-class House:
-    """The daemon's part that keeps files and runs batches; several, one after the other, may live in one folder."""
-
-    numbers = count(1)
-
-    def __init__(self, folder, clock, *, most_bytes=10_000):
-        self.clock = clock
-        self.store = FullStore(folder)
-        self.commands = FakeBatchCommands()
-
-        def new_id(prefix):
-            return f"{prefix}{next(self.numbers):06}"
-
-        self.files = StoredFiles(store=self.store, clock=clock, most_bytes=most_bytes, new_id=new_id)
-        self.stored = StoredBatches(store=self.store, files=self.files, new_id=new_id)
-        self.batches = HttpBatches(files=self.files, batches=self.stored, commands=self.commands, clock=clock)
-
-    async def open(self):
-        await self.batches.open()
-        self.watching = asyncio.create_task(self.batches.watch())
-        await settle()
-        return self
-
-    async def die(self):
-        """End as by SIGKILL: nothing is done any more."""
-        self.watching.cancel()
-        self.batches._is_stopping = True
-        for task in self.batches._tasks.values():
-            task.cancel()
-        await settle()
-
-    async def upload(self, content=INPUT):
-        incoming = await self.files.begin()
-        try:
-            await incoming.write(content)
-            return await incoming.keep(filename="jobs.jsonl", purpose=Purpose.BATCH, kept_s=KEPT_S)
-        finally:
-            await incoming.close()
-
-    async def order(self, **more):
-        source = await self.upload()
-        batch = await self.batches.create(read_order({"input_file_id": source.id, "endpoint": CHAT, **more}), source)
-        await settle()
-        return batch.id
-
-    async def running(self, *, done=0, failed=0, of=10, **more):
-        """Order a batch, and bring it so far."""
-        identity = await self.order(**more)
-        command = self.commands.started[-1]
-        command.check(of)
-        command.progress(done, failed, of=of)
-        await settle()
-        return identity, command
-
-    def find(self, identity):
-        return self.stored.find(identity)
-
-    def content(self, identity):
-        return self.files.content(self.files.find(identity)).read_bytes()
-
-    def place(self, identity):
-        return self.store.batch_input(identity).parent
 
 
 @pytest.fixture
@@ -134,11 +45,12 @@ async def test_a_batch_goes_through_its_states_to_its_files(house):
     assert not house.batches.evidence().active  # from now on its lease speaks
     command.write(b"ok\n")
     command.write(b"bad\n", errors=True)
-    command.tell("ended", lines=3, done=3, failed=1)
-    command.end(4)
+    command.through(3, 1, code=4, usage={"input_tokens": 30, "output_tokens": 4})
     await settle()
     batch = house.find(identity)
     assert (batch.status, batch.counts.completed, batch.counts.failed) == (Status.COMPLETED, 2, 1)
+    assert (batch.model, batch.usage) == ("tiny", Usage(input_tokens=30, output_tokens=4))
+    assert not house.commands.given_up
     assert (house.content(batch.output_file_id), house.content(batch.error_file_id)) == (b"ok\n", b"bad\n")
     assert not house.place(identity).exists()
 
@@ -155,7 +67,7 @@ async def test_only_so_many_have_a_process_and_the_oldest_come_first(house):
     assert house.find(ordered[9]).status is Status.CANCELLED  # it needs no process for that
 
 
-async def test_a_cancelled_batch_gives_what_is_done_without_a_torn_line(house):
+async def test_a_cancelled_batch_gives_what_is_done_and_the_rest_is_among_its_errors(house):
     identity, command = await house.running(done=2)
     cancelled = await house.batches.cancel(house.find(identity))
     assert (cancelled.status, command.signals) == (Status.CANCELLING, ["TERM"])
@@ -164,7 +76,9 @@ async def test_a_cancelled_batch_gives_what_is_done_without_a_torn_line(house):
     await settle()
     batch = house.find(identity)
     assert batch.status is Status.CANCELLED
-    assert house.content(batch.output_file_id) == b'{"a":1}\n{"b":2}\n'
+    assert house.content(batch.output_file_id) == b'{"a":1}\n{"b":2}\n{"c'
+    assert house.content(batch.error_file_id) == b"batch_cancelled\n"
+    assert (batch.counts.completed, batch.counts.failed, batch.usage) == (2, 8, Usage(input_tokens=5))
     with pytest.raises(ValueError, match="cancelled"):
         await house.batches.cancel(batch)
 
@@ -176,6 +90,7 @@ async def test_cancelled_on_the_command_line_it_is_cancelled_here_too(house):
     await settle()
     assert house.find(identity).status is Status.CANCELLED
     assert house.find(identity).faults[0].message == "costctl batch cancel"
+    assert house.commands.given_up == [(identity, "batch_cancelled")]
 
 
 async def test_a_batch_that_is_not_through_within_its_window_expires_with_what_is_done(house, clock):
@@ -189,6 +104,68 @@ async def test_a_batch_that_is_not_through_within_its_window_expires_with_what_i
     await settle()
     batch = house.find(identity)
     assert (batch.status, house.content(batch.output_file_id)) == (Status.EXPIRED, b"ok\n")
+    assert house.content(batch.error_file_id) == b"batch_expired\n"
+
+
+async def test_a_batch_that_never_had_a_process_has_its_lines_among_the_errors_too(house, clock):
+    ordered = [await house.order(completion_window="1h") for _ in range(10)]
+    await clock.advance(3610)
+    assert house.commands.given_up == [(ordered[8], "batch_expired"), (ordered[9], "batch_expired")]
+    assert house.find(ordered[9]).status is Status.EXPIRED
+
+
+async def test_lines_are_given_up_again_if_that_fails_and_without_them_in_the_end(house, clock, caplog):
+    identity, command = await house.running()
+    command.write(b"ok\n{torn", unfinished=True)
+    house.commands.failing = 5
+    await house.batches.cancel(house.find(identity))
+    command.end(-15)
+    await clock.advance(30)
+    assert house.commands.given_up == [(identity, "batch_cancelled")] * 5
+    batch = house.find(identity)
+    assert (batch.status, batch.error_file_id) == (Status.CANCELLED, None)
+    assert house.content(batch.output_file_id) == b"ok\n"
+    assert "its error file lacks the lines that were not done" in caplog.text
+
+
+async def test_a_batch_that_is_cancelled_while_its_expired_lines_are_given_up_is_cancelled(house, clock):
+    identity, command = await house.running(completion_window="1h")
+    house.commands.failing = 1
+    await clock.advance(3610)
+    command.end(-15)
+    await settle()
+    assert house.find(identity).status is Status.IN_PROGRESS
+    await house.batches.cancel(house.find(identity))
+    await clock.advance(10)
+    assert house.find(identity).status is Status.CANCELLED
+
+
+async def test_a_daemon_that_ends_while_lines_are_given_up_leaves_that_to_the_next(home, clock):
+    house = await home()
+    identity, command = await house.running()
+    house.commands.failing = 1
+    await house.batches.cancel(house.find(identity))
+    command.end(-15)
+    await settle()
+    house.batches.stop_soon()
+    await clock.advance(10)
+    assert house.find(identity).status is Status.CANCELLING
+    await house.die()
+    again = await home()
+    assert again.commands.given_up == [(identity, "batch_cancelled")]
+    assert again.find(identity).status is Status.CANCELLED
+
+
+async def test_lines_without_a_model_are_for_the_one_that_was_served_when_the_batch_was_ordered(home):
+    house = await home()
+    identity, command = await house.running()
+    assert command.model == "tiny"
+    await house.die()
+    again = await home(model="other")
+    assert again.commands.started[0].model == "tiny"
+    again.commands.started[0].check(10, "tiny", "other")
+    await settle()
+    assert again.find(identity).model is None
 
 
 async def test_a_process_that_is_killed_is_started_again_but_not_for_ever(house, clock):
@@ -210,6 +187,7 @@ async def test_an_end_before_its_time_says_why(house, code, word):
     await settle()
     (fault,) = house.find(identity).faults
     assert (fault.code, fault.message) == (word, "CUDA out of memory")
+    assert house.commands.given_up == [(identity, word)]
 
 
 async def test_a_process_that_cannot_be_started_fails_the_batch(house):
@@ -250,6 +228,44 @@ async def test_a_daemon_that_ends_asks_its_processes_to_end_and_leaves_the_rest_
     await closing
     assert house.find(identity).status is Status.IN_PROGRESS
     assert [each.source.name for each in (await home()).commands.started] == [identity]
+
+
+async def test_a_batch_that_fills_the_disk_waits_for_room_and_goes_on(house, clock, caplog):
+    identity, command = await house.running()
+    house.store.room = False
+    command.tell("full")
+    command.end(1, "cannot write results.jsonl: the disk is full")
+    await clock.advance(300)
+    assert len(house.commands.started) == 1
+    assert not house.batches.evidence().active  # nobody pays a GPU for a full disk
+    assert "waits for room on the disk" in caplog.text
+    house.store.room = True
+    await clock.advance(20)
+    assert len(house.commands.started) == 2
+    house.commands.started[1].through(10)
+    await settle()
+    assert house.find(identity).status is Status.COMPLETED
+
+
+async def test_a_batch_that_waits_for_room_can_be_cancelled_and_expires(house, clock):
+    identity, command = await house.running(completion_window="1h")
+    house.store.room = False
+    command.tell("full")
+    command.end(1)
+    await clock.advance(100)
+    await house.batches.cancel(house.find(identity))
+    await clock.advance(20)
+    assert house.find(identity).status is Status.CANCELLED
+
+
+async def test_of_very_many_lines_that_cannot_be_sent_it_says_how_many_more_there_are(house):
+    identity = await house.order()
+    house.commands.started[0].tell("problems", problems=[{"line": 2, "text": "not JSON"}], count=1001)
+    house.commands.started[0].end(2)
+    await settle()
+    batch = house.find(identity)
+    assert [(fault.line, fault.message) for fault in batch.faults] == [(2, "not JSON"), (None, "and 1,000 more")]
+    assert (batch.status, house.commands.given_up) == (Status.FAILED, [])
 
 
 async def test_results_wait_for_room_on_the_disk(house, clock):
@@ -301,6 +317,18 @@ async def test_room_is_taken_while_files_come_in_and_given_back_for_those_that_d
     await house.upload(b"y" * 10_000)
     with pytest.raises(StorageFullError):
         house.files.demand_room(1)
+
+
+async def test_what_finds_no_room_for_its_record_leaves_nothing(house):
+    source = await house.upload()
+    folder = house.store.content(source.id).parent
+    house.store.cannot_save = True
+    with pytest.raises(StorageFullError):
+        await house.upload()
+    with pytest.raises(StorageFullError):
+        await house.batches.create(read_order({"input_file_id": source.id, "endpoint": CHAT}), source)
+    assert {path.name for path in folder.iterdir()} == {source.id, f"{source.id}.json"}
+    assert not house.stored.all()
 
 
 async def test_a_client_that_leaves_in_the_middle_of_keeping_leaves_a_whole_file(house):

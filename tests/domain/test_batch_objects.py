@@ -1,10 +1,13 @@
 import json
+from dataclasses import replace
 
+import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costctl.domain.http_batches import Counts, Fault, HttpBatch, Status, read_order
+from costctl.domain.batch_orders import read_order
+from costctl.domain.http_batches import Counts, End, Fault, HttpBatch, Status, Usage
 from costctl.domain.stored_files import KEPT_S, StoredFile, page, read_kept_s, safe_filename
 from costctl.errors import BadValueError
 
@@ -17,6 +20,7 @@ BATCH = HttpBatch(
     expires_at=200,
     results_id="file-2",
     failures_id="file-3",
+    default_model="tiny",
 )
 
 
@@ -52,6 +56,8 @@ def test_what_is_kept_of_a_batch_is_all_of_it():
         **{
             **{name: getattr(BATCH, name) for name in BATCH.__dataclass_fields__},
             "counts": Counts(total=3, completed=1, failed=1),
+            "model": "tiny",
+            "usage": Usage(input_tokens=5, cached_tokens=1, output_tokens=7, reasoning_tokens=2),
             "faults": (Fault(code="invalid_line", message="no", line=2),),
             "metadata": {"k": "v"},
         }
@@ -60,7 +66,40 @@ def test_what_is_kept_of_a_batch_is_all_of_it():
     shown = batch.as_openai()
     assert (shown["in_progress_at"], shown["completed_at"], shown["request_counts"]["total"]) == (101, None, 3)
     assert shown["errors"]["data"] == [{"code": "invalid_line", "message": "no", "line": 2, "param": None}]
-    assert "results_id" not in shown
+    assert not {"results_id", "default_model"} & set(shown)
+
+
+def test_objects_are_what_the_official_client_knows_with_every_field_it_knows():
+    batch = replace(BATCH, usage=Usage(input_tokens=5, output_tokens=7), faults=(Fault(code="c", message="m"),))
+    for kind, shown in ((openai.types.Batch, batch.as_openai()), (openai.types.FileObject, file(1).as_openai())):
+        kind.model_validate(shown, strict=True)
+        assert set(shown) == set(kind.model_fields)
+    assert set(batch.as_openai()["usage"]) == set(openai.types.BatchUsage.model_fields)
+    assert set(batch.as_openai()["errors"]["data"][0]) == set(openai.types.BatchError.model_fields)
+    assert batch.as_openai()["usage"]["total_tokens"] == 12
+
+
+LINE_3 = Fault(code="invalid_line", message="no", line=3)
+NO_ENGINE = Fault(code="engine_failed", message="out of memory")
+
+
+@pytest.mark.parametrize(
+    ("states", "end", "code"),
+    [
+        ([Status.IN_PROGRESS], End(status=Status.COMPLETED), None),
+        ([Status.IN_PROGRESS], End(status=Status.EXPIRED), "batch_expired"),
+        ([], End(status=Status.EXPIRED), "batch_expired"),
+        ([Status.CANCELLING], End(status=Status.CANCELLED), "batch_cancelled"),
+        ([], End(status=Status.FAILED, faults=(LINE_3,)), None),
+        ([Status.IN_PROGRESS], End(status=Status.FAILED, faults=(NO_ENGINE,)), "engine_failed"),
+    ],
+)
+def test_lines_that_a_batch_leaves_undone_say_how_it_ended(states, end, code):
+    batch = BATCH
+    for status in states:
+        batch = batch.moved(status, 101)
+    fault = batch.fault_of_rest(end)
+    assert (fault and fault.code) == code
 
 
 def test_an_order_is_for_a_day_if_it_does_not_say_otherwise():

@@ -3,10 +3,11 @@
 import json
 import os
 import stat
+import time
 
 import openai
 import pytest
-from running_costctl import QUICK, until
+from running_costctl import MODEL, QUICK, until
 
 PACED = ("--start-seconds", "0.2", "--first-token-seconds", "0", "--tokens-per-second", "20", "--max-concurrent", "16")
 CHAT = "/v1/chat/completions"
@@ -66,6 +67,11 @@ def test_the_official_client_uploads_orders_polls_and_downloads(box, client):
     (failed,) = outputs(client, batch.error_file_id)
     assert (failed["custom_id"], failed["response"]["status_code"]) == ("c99", 400)
     assert client.files.retrieve(batch.output_file_id).purpose == "batch_output"
+    told = [each["response"]["body"]["usage"] for each in done]
+    assert batch.model == MODEL
+    assert batch.usage.input_tokens == sum(each["prompt_tokens"] for each in told)
+    assert batch.usage.output_tokens == sum(each["completion_tokens"] for each in told) > 0
+    assert batch.usage.total_tokens == batch.usage.input_tokens + batch.usage.output_tokens
     assert [each.id for each in client.batches.list()] == [batch.id]
     kept = [path for path in (box.home / "files").rglob("*") if path.is_file()]
     assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}
@@ -99,14 +105,18 @@ def test_a_daemon_that_is_killed_goes_on_with_the_batch_at_its_next_start(box, c
     until(lambda: done() >= 60, "some lines to be done")
     daemon.kill()
     until(lambda: not box.processes(), "the batch's process and the engine to end with it")
+    assert " unknown " in box.ok("batch", "list")
     box.serve("--idle-shutdown", "off", engine=PACED)
     assert client.batches.retrieve(batch.id).status == "in_progress"
     batch = ends(client, batch, "completed")
     assert len({each["custom_id"] for each in outputs(client, batch.output_file_id)}) == LINES
     assert len(outputs(client, batch.output_file_id)) == LINES
     ends(client, waiting, "completed")
-    stretches = json.loads(box.ok("batch", "show", batch.id, "--json"))
-    assert stretches[-1]["requests"] <= LINES - 60
+    lost, *_, last = json.loads(box.ok("batch", "show", batch.id, "--json"))
+    assert (lost["outcome"], last["outcome"]) == ("lost", "ended")
+    assert lost["ended_at"] <= last["started_at"]
+    assert last["requests"] <= LINES - 40  # what was answered in the last 0.1 s, and what was in flight, comes again
+    assert " lost " in box.ok("batch", "list")
     assert box.consistent()
 
 
@@ -129,11 +139,31 @@ def test_a_batch_that_is_cancelled_keeps_what_is_done_and_lets_the_next_one_run(
     assert client.batches.cancel(batch.id).status == "cancelling"
     batch = ends(client, batch, "cancelled")
     done = outputs(client, batch.output_file_id)
-    assert 40 <= len(done) < LINES
-    assert len(done) == batch.request_counts.completed
+    assert 40 <= len(done) == batch.request_counts.completed < LINES
+    left = outputs(client, batch.error_file_id)
+    assert {each["error"]["code"] for each in left} == {"batch_cancelled"}
+    assert len(left) == batch.request_counts.failed
+    assert {each["custom_id"] for each in done + left} == {f"c{number}" for number in range(LINES)}
     ends(client, following, "completed")
     with pytest.raises(openai.ConflictError):
         client.batches.cancel(batch.id)
+
+
+def test_a_batch_whose_window_ends_has_the_lines_that_were_not_done_among_its_errors(box, client):
+    daemon = box.serve("--idle-shutdown", "off", engine=PACED)
+    batch = order(client, [request(number) for number in range(LINES)])
+    until(lambda: client.batches.retrieve(batch.id).request_counts.completed >= 40, "some lines to be done")
+    daemon.kill()
+    until(lambda: not box.processes(), "all to end with it")
+    record = box.home / "files" / f"{batch.id}.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "expires_at": int(time.time())}))
+    box.serve("--idle-shutdown", "off", engine=PACED)
+    batch = ends(client, batch, "expired")
+    done, left = outputs(client, batch.output_file_id), outputs(client, batch.error_file_id)
+    assert 40 <= len(done) < LINES
+    assert {each["error"]["code"] for each in left} == {"batch_expired"}
+    assert {each["custom_id"] for each in done + left} == {f"c{number}" for number in range(LINES)}
+    assert box.json("status")["engine"]["state"] == "off"  # nobody pays for that
 
 
 def test_a_batch_keeps_the_instance_up_and_idleness_counts_from_its_end(box, client):

@@ -31,15 +31,22 @@ class FakeBatchCommand:
     def tell(self, event, **told):
         self._told.put_nowait({"event": event, **told})
 
-    def check(self, lines):
-        self.tell("checked", lines=lines)
+    def check(self, lines, *models):
+        self.tell("checked", lines=lines, models=models or ("tiny",))
 
     def progress(self, done, failed=0, *, of):
         self.tell("progress", lines=of, done=done, failed=failed)
 
-    def write(self, content, *, errors=False, unfinished=False):
+    def through(self, done, failed=0, *, code=0, **more):
+        self.tell("ended", lines=done, done=done, failed=failed, **more)
+        self.end(code)
+
+    def path(self, *, errors=False, unfinished=False):
         name = "results.errors.jsonl" if errors else "results.jsonl"
-        self.results.with_name(name + ".part" * unfinished).write_bytes(content)
+        return self.results.with_name(name + ".part" * unfinished)
+
+    def write(self, content, **which):
+        self.path(**which).write_bytes(content)
 
     def end(self, code=0, words=""):
         self._end = (code, words)
@@ -47,14 +54,39 @@ class FakeBatchCommand:
 
 
 class FakeBatchCommands:
-    """Starts them; `refusal` is why it cannot, if it cannot."""
+    """Starts them; `refusal` is why it cannot, if it cannot.
+
+    Those that give up lines put one line with the code among the errors, except for the next few `failing`.
+    """
 
     def __init__(self):
         self.started = []
+        self.given_up = []
+        self.failing = 0
         self.refusal = None
 
-    async def start(self, source, results, *, endpoint):
+    async def start(self, source, results, *, endpoint, model, give_up=None):
         if self.refusal:
             raise CostctlError(self.refusal)
-        self.started.append(FakeBatchCommand(source, results, endpoint))
-        return self.started[-1]
+        command = FakeBatchCommand(source, results, endpoint)
+        command.model = model
+        if give_up is None:
+            self.started.append(command)
+        else:
+            self.given_up.append((source.name, give_up.code))
+            self._give_up(command, give_up.code)
+        return command
+
+    def _give_up(self, command, code):
+        if self.failing:
+            self.failing -= 1
+            command.end(1, "the disk is full")
+            return
+        for errors in (False, True):
+            part, final = command.path(errors=errors, unfinished=True), command.path(errors=errors)
+            if part.exists():
+                part.rename(final)
+        with command.path(errors=True).open("a") as file:
+            file.write(f"{code}\n")
+        command.check(10)
+        command.through(10, 8, code=4, usage={"input_tokens": 5})

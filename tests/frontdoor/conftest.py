@@ -2,7 +2,8 @@
 
 import pytest
 import uvloop
-from running_door import Door, ScriptedEngine
+from running_door import Door
+from scripted_engine import ScriptedEngine
 
 
 def pytest_asyncio_loop_factories(config, item):

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from running_door import CHAT, head, read_chunk, read_head, soon, until
+from wire import CHAT, head, read_chunk, read_head, soon, until
 
 from costctl.daemon.frontdoor.bodies import BUFFERED_BODY
 

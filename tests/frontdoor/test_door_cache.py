@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from fakes.answers import FakeStore
 from fakes.clock import START
-from running_door import CHAT, MODEL, obliging, soon, until
+from scripted_engine import MODEL, obliging
+from wire import CHAT, soon, until
 
 from costctl.daemon.frontdoor.caching import AnswerCache
 from costctl.daemon.frontdoor.copies import LARGEST_ANSWER

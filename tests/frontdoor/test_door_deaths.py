@@ -5,7 +5,9 @@ import json
 
 import openai
 import pytest
-from running_door import CHAT, MODEL, QUESTION, read_head, soon, until
+from running_door import QUESTION
+from scripted_engine import MODEL
+from wire import CHAT, read_head, soon, until
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 
 import pytest
-from running_door import CHAT, head, read_head, soon, until
+from wire import CHAT, head, read_head, soon, until
 
 BAD = {
     "length and chunks": (["Content-Length: 5", "Transfer-Encoding: chunked"], b"0\r\n\r\n"),

@@ -1,7 +1,7 @@
 """Keys: the clients' stop here, the engine's own is put in."""
 
 import pytest
-from running_door import CHAT, head, until
+from wire import CHAT, head, until
 
 KEYS = ("first-key", "second-key")
 

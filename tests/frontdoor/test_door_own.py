@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from running_door import MODEL, head, soon, until
+from scripted_engine import MODEL
+from wire import head, soon, until
 
 LOOKS = ["/health", "/ping", "/v1/models", f"/v1/models/{MODEL}", "/metrics", "/version", "/"]
 

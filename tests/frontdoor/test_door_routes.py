@@ -1,7 +1,7 @@
 """What gets to the engine, and what does not exist at the front door."""
 
 import pytest
-from running_door import CHAT, head
+from wire import CHAT, head
 
 INFERENCE = [
     "/v1/chat/completions",

@@ -6,7 +6,7 @@ import base64
 import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
-from running_door import head, soon, until
+from wire import head, soon, until
 from yarl import URL
 
 from costctl.domain.engines import Endpoint, LaunchPlan

@@ -6,7 +6,8 @@ from collections import Counter
 import aiohttp
 import openai
 import pytest
-from running_door import CHAT, QUESTION, until
+from running_door import QUESTION
+from wire import CHAT, until
 
 
 async def post(session, path=CHAT):

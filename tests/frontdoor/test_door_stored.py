@@ -4,7 +4,8 @@ import asyncio
 
 import aiohttp
 import pytest
-from running_door import CHAT, Shelf, head, soon, until
+from shelf import Shelf
+from wire import CHAT, head, soon, until
 
 from costctl.domain.stored_files import Purpose
 
@@ -112,6 +113,8 @@ async def test_names_of_files_are_only_names(door, shelf, given, kept):
         ([*GOOD, *(field(f"f{number}", b"") for number in range(20))], "at most"),
         ([*GOOD, field("expires_after[anchor]", b"created_at"), field("expires_after[seconds]", b"5")], "3600"),
         ([*GOOD, field("expires_after[anchor]", b"last_active_at")], "anchor"),
+        ([*GOOD, field("expires_after[seconds]", b"7200")], "anchor"),
+        ([*GOOD, field("expires_after", b"soon")], "anchor"),
     ],
 )
 async def test_an_upload_that_makes_no_sense_is_refused_and_nothing_of_it_stays(door, shelf, fields, word):
@@ -214,8 +217,8 @@ async def test_lists_come_in_pages_newest_first(door):
     assert (await ask(door, "GET", "/v1/files?purpose=batch_output")).json["data"] == []
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=10001", "limit=-1", "limit=%C2%B2"])
-async def test_a_limit_that_is_none_is_refused(door, query):
+@pytest.mark.parametrize("query", ["order=sideways", "limit=0", "limit=x", "limit=10001", "limit=-1", "limit=%C2%B2"])
+async def test_a_list_that_makes_no_sense_is_refused(door, query):
     assert (await ask(door, "GET", f"/v1/files?{query}")).status == 400
 
 

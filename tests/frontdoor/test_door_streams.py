@@ -2,7 +2,7 @@
 
 import asyncio
 
-from running_door import read_chunk, read_head, soon, until
+from wire import read_chunk, read_head, soon, until
 
 
 async def test_every_chunk_arrives_before_the_next_is_produced(door, engine):

@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from costctl.domain.batches import Progress
 from costctl.domain.sessions import Instance, Phase
 
 START = datetime(2026, 1, 31, tzinfo=UTC)
@@ -20,7 +21,7 @@ def session_id(ledger, instance_id, price):
         session_id, minute_at=START, gpu_index=0, gpu="T4", utilisation_percent=1, memory_used_bytes=1
     )
     batch = ledger.begin_batch(session_id, name="jobs.jsonl", at=START)
-    ledger.end_batch(batch, at=START, requests=2, failed_requests=1, prompt_tokens=1, generation_tokens=1)
+    ledger.end_batch(batch, at=START, done=Progress(requests=2, failed=1, prompt_tokens=1, generation_tokens=1))
     return session_id
 
 
@@ -45,12 +46,18 @@ def test_a_consistent_ledger_has_no_problems(ledger, session_id):
         ("UPDATE usage_hours SET requests = -1", "usage below nothing"),
         ("UPDATE batches SET ended_at = started_at - 1", "a batch ended before it began"),
         ("UPDATE batches SET failed_requests = 3", "or did less than nothing"),
+        ("UPDATE batches SET outcome = NULL", "a batch ended without an outcome"),
+        (
+            "UPDATE batches SET ended_at = NULL; UPDATE sessions SET ended_at = heartbeat_at, end_reason = 'idle'",
+            "a batch is open, though the session has ended",
+        ),
         ("UPDATE gpu_minutes SET utilisation_percent = 101", "more than 100 percent"),
     ],
 )
 def test_what_is_wrong_is_said(ledger, session_id, damage, words):
     with ledger._begin() as connection:
-        connection.exec_driver_sql(damage)
+        for statement in damage.split(";"):
+            connection.exec_driver_sql(statement)
     assert any(problem.startswith("session 1: ") and words in problem for problem in ledger.check())
 
 

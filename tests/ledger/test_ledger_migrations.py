@@ -1,7 +1,7 @@
 import shutil
 import sqlite3
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from costctl import resources
-from costctl.domain.sessions import Instance
+from costctl.domain.sessions import Instance, Phase
 from costctl.errors import BadValueError, LedgerError, LedgerOlderError, LedgerTooNewError, MissingPieceError
 from costctl.ledger.database import Database
 from costctl.ledger.migrate import backup_path, bring_up_to_date
@@ -21,8 +21,8 @@ from costctl.ledger.store import Ledger
 
 NEXT = """
 from alembic import op
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 def upgrade():
     op.execute("ALTER TABLE instances ADD COLUMN note TEXT")
     {more}
@@ -63,7 +63,7 @@ def newer_scripts(tmp_path):
     folder = shutil.copytree(resources.folder("migrations"), tmp_path / "100% migrations")
 
     def write(more="pass"):
-        (folder / "versions" / "0007_next.py").write_text(NEXT.format(more=more))
+        (folder / "versions" / "0008_next.py").write_text(NEXT.format(more=more))
         return folder
 
     return write
@@ -123,9 +123,9 @@ def test_an_unknown_revision_counts_as_newer(path, file_url):
 
 def test_an_older_ledger_is_backed_up_and_migrated(path, file_url, ledger, newer_scripts):
     ledger.register_instance(Instance(machine="box"))
-    bring_up_to_date(Database(file_url), scripts=newer_scripts(), newest="0007")
+    bring_up_to_date(Database(file_url), scripts=newer_scripts(), newest="0008")
     assert "note" in ddl(path)["instances"]
-    (backup,) = path.parent.glob("ledger-0006-*.backup.db")
+    (backup,) = path.parent.glob("ledger-0007-*.backup.db")
     assert "note" not in ddl(backup)["instances"]
     with closing(sqlite3.connect(backup)) as connection:
         assert connection.execute("SELECT machine FROM instances").fetchall() == [("box",)]
@@ -135,7 +135,7 @@ def test_a_migration_that_fails_leaves_the_ledger_as_it_was(path, file_url, newe
     before = ddl(path)
     scripts = newer_scripts(more='op.execute("INSERT INTO nowhere VALUES (1)")')
     with pytest.raises(LedgerError, match="no such table: nowhere"):
-        bring_up_to_date(Database(file_url), scripts=scripts, newest="0007")
+        bring_up_to_date(Database(file_url), scripts=scripts, newest="0008")
     assert ddl(path) == before
     with Ledger.open(file_url) as ledger:
         assert ledger.check() == []
@@ -166,9 +166,27 @@ def test_a_ledger_of_the_first_costctl_gets_what_came_later(path, file_url, ledg
     assert {name: after[name] for name in before} == before
 
 
+def test_batches_that_an_older_costctl_left_open_are_lost(path, url, ledger, instance_id):
+    at = datetime(2026, 1, 31, tzinfo=UTC)
+    session = ledger.open_session(instance_id=instance_id, key="b", started_at=at, at=at, price=None, phase=Phase.OFF)
+    for name in ("open", "over"):
+        ledger.begin_batch(session, name=name, at=at)
+    ledger.close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE batches SET ended_at = started_at + 9 WHERE name = 'over'")
+        connection.execute("ALTER TABLE batches DROP COLUMN outcome")
+    set_revision(path, "0006")
+    with Ledger.open(url) as migrated:
+        assert [(each.name, each.outcome, each.ended_at) for each in migrated.batches(session)] == [
+            ("open", "lost", at),
+            ("over", "ended", at + timedelta(microseconds=9)),
+        ]
+
+
 def test_a_filled_ledger_of_before_schedules_had_batches_keeps_everything(tmp_path):
     scripts = shutil.copytree(resources.folder("migrations"), tmp_path / "0005")
-    (scripts / "versions" / "0006_runs_of_schedules.py").unlink()
+    for newer in ("0006_runs_of_schedules.py", "0007_ends_of_batches.py"):
+        (scripts / "versions" / newer).unlink()
     path = tmp_path / "old.db"
     bring_up_to_date(Database(f"sqlite:///{path}"), scripts=scripts, newest="0005")
     with closing(sqlite3.connect(path)) as connection, connection:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from year_plan import Planned, planned_year
 
+from costctl.domain.batches import Progress
 from costctl.domain.sessions import EndReason, Phase
 
 if TYPE_CHECKING:
@@ -108,10 +109,12 @@ class _Writing:
             self._ledger.end_batch(
                 batch,
                 at=until,
-                requests=requests,
-                failed_requests=requests // 100,
-                prompt_tokens=prompt,
-                generation_tokens=generation,
+                done=Progress(
+                    requests=requests,
+                    failed=requests // 100,
+                    prompt_tokens=prompt,
+                    generation_tokens=generation,
+                ),
             )
 
     def _usage(self, begin: datetime, end: datetime) -> tuple[int, int, int]:

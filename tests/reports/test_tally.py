@@ -14,7 +14,9 @@ from costctl.domain.periods import PeriodKind, calendar_period, period_between
 from costctl.domain.rules import BillingRule, Rounding
 from costctl.domain.sessions import EndReason, Instance, Phase, PhaseSpan, Session
 from costctl.ledger.values import Batch, RunFact, UsageHour
+from costctl.reports.batches import batches_section
 from costctl.reports.tally import Facts, report_of
+from costctl.reports.wording import Wording
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)  # a leap year
 LATER = BEGIN + timedelta(days=4000)
@@ -88,6 +90,49 @@ def test_slices_sum_to_the_sessions_and_days_to_months_and_months_to_all(session
         assert {total.currency: total.cost_micros for total in alone.totals if total.cost_micros} == {
             currency: micros for currency, micros in part.micros.items() if micros
         }
+
+
+def test_a_batch_that_is_still_at_work_has_worked_as_long_as_its_session_is_known():
+    facts = Facts(
+        sessions=[session(BEGIN, (Phase.BUSY, 2 * HOUR, 1))],
+        batches=[
+            Batch(
+                id=1,
+                session_id=1,
+                name="jobs",
+                started_at=BEGIN + HOUR,
+                ended_at=None,
+                requests=0,
+                failed_requests=0,
+                prompt_tokens=0,
+                generation_tokens=0,
+                schedule_run_id=None,
+            )
+        ],
+    )
+    report = month(facts, day=BEGIN.date())
+    assert batches_section(report, Wording.of("en")).blocks[-1].key == "batch-list"
+    assert [batch.length for batch in report.batches] == [HOUR]
+    assert sum((piece.length for piece in report.slices if piece.in_batch), timedelta(0)) == HOUR
+
+
+def test_batches_that_were_lost_with_their_daemon_are_remarked_upon():
+    lost = Batch(
+        id=1,
+        session_id=1,
+        name="jobs",
+        started_at=BEGIN,
+        ended_at=BEGIN + HOUR,
+        requests=5,
+        failed_requests=0,
+        prompt_tokens=0,
+        generation_tokens=0,
+        schedule_run_id=None,
+        outcome="lost",
+    )
+    report = month(Facts(sessions=[session(BEGIN, (Phase.BUSY, 2 * HOUR, 1))], batches=[lost]), day=BEGIN.date())
+    (remark,) = batches_section(report, Wording.of("en")).blocks[-1].items
+    assert remark.startswith("1 run ended with a daemon that was killed")
 
 
 def test_each_piece_is_called_by_its_day_phase_model_and_batch():

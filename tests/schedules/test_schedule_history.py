@@ -8,13 +8,14 @@ import pytest
 from click.testing import CliRunner
 
 from costctl.cli.root import cli
+from costctl.domain.batches import Progress
 from costctl.domain.money import parse_price
 from costctl.domain.schedules import RunOutcome, Schedule, parse_rule
 from costctl.domain.sessions import EndReason, Instance, Phase
 from costctl.ledger.store import Ledger
 
 TWO = datetime(2026, 1, 31, 2, tzinfo=UTC)
-DONE = {"requests": 3, "failed_requests": 0, "prompt_tokens": 40, "generation_tokens": 50}
+DONE = Progress(requests=3, failed=0, prompt_tokens=40, generation_tokens=50)
 
 
 def after(minutes):
@@ -56,7 +57,7 @@ class Past:
     def batch(self, begins, ends=None, run=None, name="jobs.jsonl"):
         number = self.ledger.begin_batch(self.session, name=name, at=after(begins), schedule_run_id=run)
         if ends is not None:
-            self.ledger.end_batch(number, at=after(ends), **DONE)
+            self.ledger.end_batch(number, at=after(ends), done=DONE)
         return number
 
     def outcomes(self):

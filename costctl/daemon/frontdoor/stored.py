@@ -13,7 +13,7 @@ from aiohttp import web
 from costctl.daemon.frontdoor import answers
 from costctl.daemon.frontdoor.bodies import Body, BodyError, Memory
 from costctl.daemon.frontdoor.uploads import PATIENCE_S, receive
-from costctl.domain.http_batches import read_order
+from costctl.domain.batch_orders import read_order
 from costctl.domain.stored_files import Purpose, page
 from costctl.errors import BadValueError, CostctlError, StorageFullError
 
@@ -92,8 +92,10 @@ class StoredRoutes:
         query = _query(request)
         limit = _limit(query, usual=_MOST_FILES, most=_MOST_FILES)
         found = self._files.all(query.get("purpose"))
-        ascending = query.get("order") == "asc"
-        return _page(*page(found, after=query.get("after"), limit=limit, ascending=ascending))
+        order = query.get("order", "desc")
+        if order not in {"asc", "desc"}:
+            raise BadValueError("order is asc or desc")
+        return _page(*page(found, after=query.get("after"), limit=limit, ascending=order == "asc"))
 
     async def _file(self, identity: str, method: str, *, content: bool) -> web.StreamResponse:
         file = self._files.find(identity)

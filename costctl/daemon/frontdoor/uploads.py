@@ -85,8 +85,9 @@ async def _text(part: aiohttp.BodyPartReader, patience_s: float) -> str:
 
 
 def _expires_after(fields: dict[str, str]) -> object:
-    names = ("anchor", "seconds")
-    return {name: fields.get(f"expires_after[{name}]") for name in names} if "expires_after[anchor]" in fields else None
+    """Return the object that the form's fields are parts of, as OpenAI's client takes it apart."""
+    parts = {name: fields.get(f"expires_after[{name}]") for name in ("anchor", "seconds")}
+    return parts if any(parts.values()) else fields.get("expires_after")
 
 
 async def _soon(awaitable: Awaitable[Any], patience_s: float) -> Any:
