@@ -166,7 +166,7 @@ def test_a_ledger_of_the_first_costctl_gets_what_came_later(path, file_url, ledg
     assert {name: after[name] for name in before} == before
 
 
-def test_batches_that_an_older_costctl_left_open_are_lost(path, url, ledger, instance_id):
+def test_batches_that_an_older_costctl_left_open_are_lost(path, file_url, ledger, instance_id):
     at = datetime(2026, 1, 31, tzinfo=UTC)
     session = ledger.open_session(instance_id=instance_id, key="b", started_at=at, at=at, price=None, phase=Phase.OFF)
     for name in ("open", "over"):
@@ -176,7 +176,7 @@ def test_batches_that_an_older_costctl_left_open_are_lost(path, url, ledger, ins
         connection.execute("UPDATE batches SET ended_at = started_at + 9 WHERE name = 'over'")
         connection.execute("ALTER TABLE batches DROP COLUMN outcome")
     set_revision(path, "0006")
-    with Ledger.open(url) as migrated:
+    with Ledger.open(file_url) as migrated:
         assert [(each.name, each.outcome, each.ended_at) for each in migrated.batches(session)] == [
             ("open", "lost", at),
             ("over", "ended", at + timedelta(microseconds=9)),
