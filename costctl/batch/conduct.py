@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from costctl.domain.batches import Wish
     from costctl.ports import Clock
 
-FUTILE_AFTER_FAILURES = 3
-"""So many engines in a row may fail without a line being answered."""
+FUTILE_AFTER_FAILED_STARTS, FUTILE_AFTER_FAILURES = 3, 8
+"""So many engines in a row may not start, or may break, without a line being answered. Those that start are given more
+chances: until it is known which line breaks them."""
 _CALL_AGAIN_S = 1.0
 _LAST_ANSWER_S = 30.0
 _LEASE_WITHIN_S = 10.0
@@ -173,9 +174,11 @@ class Conduct:
         """Give up an engine that failed again and again since the last line was answered."""
         if self._forgiven is None or self._tally.requests > self._answered or told.failures < self._forgiven:
             self._forgiven, self._answered = told.failures, self._tally.requests
+        failures = told.failures - self._forgiven
+        failed_starts = min(told.failed_starts, failures)
         if told.engine == "stuck":
             self._give_up(End(how=How.NO_ENGINE, why="the last engine would not end: see `costctl status`"))
-        elif told.failures - self._forgiven >= FUTILE_AFTER_FAILURES:
+        elif failed_starts >= FUTILE_AFTER_FAILED_STARTS or failures >= FUTILE_AFTER_FAILURES:
             self._give_up(End(how=How.NO_ENGINE, why=told.failure or "the engine does not start"))
 
     def _stopped_holding(self, holding: asyncio.Task[None]) -> None:

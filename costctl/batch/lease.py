@@ -31,6 +31,7 @@ class Told:
     reason: str = ""
     engine: str = ""
     failures: int = 0
+    failed_starts: int = 0
     failure: str | None = None
     running: int | None = None
     waiting: int | None = None
@@ -49,6 +50,7 @@ class Told:
             reason=told.get("reason") or told.get("then") or "",
             engine=told.get("engine", ""),
             failures=told.get("failures", 0),
+            failed_starts=told.get("failed_starts", 0),
             failure=told.get("failure"),
             running=counters.get("running"),
             waiting=counters.get("waiting"),

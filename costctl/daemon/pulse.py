@@ -47,6 +47,7 @@ class Pulse:
         return {
             "engine": state.state.value,
             "failures": state.failures,
+            "failed_starts": state.failed_starts,
             "failure": state.failure or None,
             "counters": counters_told(run.counters) if run is not None and ready and not run.counters_problem else None,
             "gpu_percent": self._gpu_percent(),

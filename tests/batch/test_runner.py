@@ -89,6 +89,38 @@ async def test_a_line_that_breaks_whatever_it_meets_is_given_up(trouble, times, 
     assert bench.book.outcome(2) == outcome
 
 
+async def test_a_line_that_breaks_the_engine_takes_no_other_with_it():
+    poison = 7
+
+    def engine_that_breaks(line, time):
+        """It breaks half a second after that line has come, and so do all that are there."""
+        now = bench.clock.monotonic()
+        broke = any(now - 1.0 <= came + 0.5 <= now for came in bench.post.sent_at[poison])
+        return status(502) if broke else ok()
+
+    bench = Bench(40, engine_that_breaks, first=32)
+    bench.start()
+    await bench.over()
+    assert {line for line in range(1, 41) if bench.book.outcome(line) != 200} == {poison}
+    assert bench.post.sent[poison] == 8
+    assert max(times for line, times in bench.post.sent.items() if line != poison) <= 4
+
+
+async def test_lines_do_not_sleep_while_an_engine_that_broke_is_back():
+    bench = Bench(4, lambda line, time: status(502) if time <= 6 else ok())
+    bench.start()
+    await bench.over(within_s=10.5)
+    assert bench.post.sent == dict.fromkeys(range(1, 5), 7)
+
+
+async def test_a_daemon_that_is_back_is_found_within_two_seconds():
+    bench = Bench(4, lambda line, time: AwayError("gone") if bench.clock.monotonic() < 1600 else ok())
+    bench.start()
+    await bench.clock.advance(600 + 3.5)
+    assert len(bench.book.results) == 4
+    await bench.over()
+
+
 async def test_an_engine_that_is_busy_for_long_costs_no_line_and_slows_the_pace():
     bench = Bench(8, lambda line, time: status(503, retry_after_s=20) if bench.clock.monotonic() < 1900 else ok())
     bench.start()
