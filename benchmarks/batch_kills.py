@@ -30,7 +30,7 @@ from costctl.ledger.store import Ledger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SIM = ("--start-seconds", "0.3", "--first-token-seconds", "0.01", "--tokens-per-second", "100", "--max-concurrent", "64")
+SIM = ("--start-seconds", ".3", "--first-token-seconds", ".01", "--tokens-per-second", "100", "--max-concurrent", "64")
 PATIENCE_S = 60.0
 STEP_S = 0.05
 COSTCTL = (sys.executable, "-m", "costctl")
@@ -41,9 +41,9 @@ class Stage:
     """A home with a daemon and a client in it."""
 
     folder: Path
-    client: subprocess.Popen[bytes] | None = None
-    daemon: subprocess.Popen[bytes] | None = None
     killed: list[str] = field(default_factory=list)
+    client: subprocess.Popen[bytes] = field(init=False)
+    daemon: subprocess.Popen[bytes] = field(init=False)
 
     @property
     def home(self) -> Path:
@@ -76,6 +76,10 @@ class Stage:
     def done_lines(self) -> int:
         return sum(batch["requests"] for batch in (self.ask("/batches") or {"batches": []})["batches"])
 
+    def wait_for_progress(self) -> None:
+        before = self.done_lines()
+        until(lambda: self.done_lines() > before or self.client.poll() is not None, "progress")
+
     # --- blows ---
 
     def kill_engine(self) -> None:
@@ -83,25 +87,18 @@ class Stage:
         os.kill(pid, signal.SIGKILL)
 
     def kill_client(self) -> None:
-        killed(self.client)
+        end(self.client)
         until(lambda: not self.ask("/batches")["batches"], "the lease to end")
         self.batch()
 
     def kill_daemon(self) -> None:
-        killed(self.daemon)
+        end(self.daemon)
         self.serve()
 
-    def close(self) -> None:
-        for process in (self.client, self.daemon):
-            if process is not None and process.poll() is None:
-                process.terminate()
-                process.wait(PATIENCE_S)
 
-
-def killed(process: subprocess.Popen[bytes] | None) -> None:
-    if process is not None:
-        process.kill()
-        process.wait()
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:
@@ -136,27 +133,23 @@ def answers(path: Path) -> dict[str, tuple[Any, str]]:
 def undisturbed(stage: Stage) -> float:
     began = time.monotonic()
     stage.batch("-o", "whole.jsonl")
-    assert stage.client is not None
     if stage.client.wait() != 0:
         sys.exit((stage.folder / "words").read_text())
     return time.monotonic() - began
 
 
-def disturbed(stage: Stage, blows: list[str], lines: int, chance: Random) -> tuple[float, int]:
-    """Run the batch under these blows; return how long it took, and how it ended."""
+def disturbed(stage: Stage, blows: list[str], chance: Random) -> tuple[float, int]:
+    """Run the batch under these blows, each after some progress; return how long it took, and how it ended."""
     began = time.monotonic()
     stage.batch()
-    assert stage.client is not None
     for blow in blows:
-        before = stage.done_lines()
-        until(lambda: stage.done_lines() not in range(before + 1) or stage.client.poll() is not None, "progress")
+        stage.wait_for_progress()
         time.sleep(chance.uniform(0, 0.5))
         if stage.client.poll() is not None:
             break
         getattr(stage, f"kill_{blow}")()
         stage.killed.append(blow)
-    code = stage.client.wait()
-    return time.monotonic() - began, code
+    return time.monotonic() - began, stage.client.wait()
 
 
 def main() -> None:
@@ -173,16 +166,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="costctl-kills-") as name:
         stage = Stage(folder=Path(name))
         write_jobs(stage.folder / "jobs.jsonl", options.lines, chance)
+        stage.serve()
         try:
-            stage.serve()
             peace_s = undisturbed(stage)
-            war_s, code = disturbed(stage, blows, options.lines, chance)
+            war_s, code = disturbed(stage, blows, chance)
             same = code == 0 and answers(stage.folder / "jobs.results.jsonl") == answers(stage.folder / "whole.jsonl")
+            if not same:
+                print((stage.folder / "words").read_text(), file=sys.stderr)
         finally:
-            stage.close()
+            stage.client.terminate()
+            stage.daemon.terminate()
+            stage.daemon.wait(PATIENCE_S)
         with Ledger.read(f"sqlite:///{stage.home / 'ledger.db'}") as ledger:
             problems = ledger.check()
-        print((stage.folder / "words").read_text()[-1500:], file=sys.stderr)
     kills = ", ".join(f"{blow} {stage.killed.count(blow)} times" for blow in dict.fromkeys(stage.killed))
     row = [f"{options.lines:,}", kills, f"{peace_s:.0f}", f"{war_s:.0f}", str(code), "same" if same else "DIFFERENT"]
     columns = ["lines", "killed", "seconds in peace", "seconds", "exit code", "results", "the ledger objects to"]

@@ -259,7 +259,8 @@ def _stop(now: Lifecycle, reason: str, *, closing: bool, at: float) -> tuple[Lif
         after, effects = _refuse_waiting(after, at)
     if now.state in (EngineState.STARTING, EngineState.READY):
         # A stop that was asked for is no failure: whatever failed before is forgotten.
-        stopping = replace(_enter(after, EngineState.STOPPING, at, reason=reason), failures=0, failed_starts=0, retry_at=0.0)
+        stopping = _enter(after, EngineState.STOPPING, at, reason=reason)
+        stopping = replace(stopping, failures=0, failed_starts=0, retry_at=0.0)
         return stopping, (*effects, Effect.END_ENGINE)
     return after, effects
 

@@ -1,9 +1,11 @@
 import asyncio
+import random
 
 import pytest
 from fakes.clock import InlineThreads, settle
 from running_batch import Bench, ok, status
 
+from costctl.batch.retries import Tries
 from costctl.batch.sender import AwayError, BrokenOffError
 from costctl.errors import CostctlError
 
@@ -106,11 +108,11 @@ async def test_a_line_that_breaks_the_engine_takes_no_other_with_it():
     assert max(times for line, times in bench.post.sent.items() if line != poison) <= 4
 
 
-async def test_lines_do_not_sleep_while_an_engine_that_broke_is_back():
-    bench = Bench(4, lambda line, time: status(502) if time <= 6 else ok())
-    bench.start()
-    await bench.over(within_s=10.5)
-    assert bench.post.sent == dict.fromkeys(range(1, 5), 7)
+def test_lines_do_not_sleep_longer_than_they_have_a_reason_to():
+    chance = random.Random(1)
+    assert all(Tries(broken=7).pause_s(chance) <= 0.5 for _ in range(100)), "the next engine may be ready"
+    assert all(2.0 < Tries(refused=9, asked_s=2.0).pause_s(chance) <= 2.5 for _ in range(100)), "the server knows"
+    assert all(3.0 <= Tries(refused=9).pause_s(chance) <= 30.0 for _ in range(100))
 
 
 async def test_a_daemon_that_is_back_is_found_within_two_seconds():

@@ -133,16 +133,19 @@ def test_killed_twice_and_resumed_it_gives_what_an_uninterrupted_run_gives(box, 
     assert box.consistent()
 
 
-def test_an_engine_that_is_killed_costs_no_line(box, batches):
+def test_an_engine_that_is_killed_again_and_again_costs_no_line(box, batches):
+    kills = 3
     box.serve("--idle-shutdown", "off", engine=PACED)
     batches.write()
     process = batches.start("jobs.jsonl", "--json")
-    until(lambda: batches.done_lines() >= 50, "some lines to be done")
-    os.kill(box.status()["engine"]["pid"], signal.SIGKILL)
+    for kill in range(kills):
+        until(lambda least=50 * (kill + 1): batches.done_lines() >= least, "some lines to be done")
+        os.kill(box.status()["engine"]["pid"], signal.SIGKILL)
+        box.engine_is("failed")
     out, _ = ended(process, 0)
     assert len(batches.answers()) == LINES
     assert json.loads(out)["run"]["sent_again"] > 0
-    assert box.log().count("engine: starting") == 2
+    assert box.log().count("engine: starting") == kills + 1
 
 
 def test_a_daemon_that_is_restarted_is_found_again(box, batches):

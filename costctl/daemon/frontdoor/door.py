@@ -150,12 +150,13 @@ class FrontDoor:
         try:
             done = await forward.forward(request, self._connected(plan), body if whole is None else whole, copy)
             is_answered = done.is_whole and done.response.status < _FIRST_FAILURE
-            return done.response
         except forward.EngineLostError as error:
             is_served = False
             if body.failure is not None:
                 raise body.failure from None
             return answers.error(502, f"the engine broke off before it answered: {error}", "engine_died")
+        else:
+            return done.response
         finally:
             self._supervisor.leave(answered=is_answered)
             if is_served:
