@@ -42,10 +42,11 @@ class How(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class End:
-    """How a run ended, and why if it was before its time."""
+    """How a run ended, and why if it was before its time; `log` holds an engine's last lines."""
 
     how: How
     why: str = ""
+    log: tuple[str, ...] = ()
 
 
 class Conduct:
@@ -179,7 +180,7 @@ class Conduct:
         if told.engine == "stuck":
             self._give_up(End(how=How.NO_ENGINE, why="the last engine would not end: see `costctl status`"))
         elif failed_starts >= FUTILE_AFTER_FAILED_STARTS or failures >= FUTILE_AFTER_FAILURES:
-            self._give_up(End(how=How.NO_ENGINE, why=told.failure or "the engine does not start"))
+            self._give_up(End(how=How.NO_ENGINE, why=told.failure or "the engine does not start", log=told.log))
 
     def _stopped_holding(self, holding: asyncio.Task[None]) -> None:
         if not holding.cancelled() and holding.exception() is not None:

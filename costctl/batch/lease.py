@@ -33,6 +33,8 @@ class Told:
     failures: int = 0
     failed_starts: int = 0
     failure: str | None = None
+    log: tuple[str, ...] = ()
+    """The last lines of an engine that failed."""
     running: int | None = None
     waiting: int | None = None
     gpu_percent: int | None = None
@@ -52,6 +54,7 @@ class Told:
             failures=told.get("failures", 0),
             failed_starts=told.get("failed_starts", 0),
             failure=told.get("failure"),
+            log=tuple(told.get("log") or ()),
             running=counters.get("running"),
             waiting=counters.get("waiting"),
             gpu_percent=told.get("gpu_percent"),
@@ -82,6 +85,8 @@ class LeaseClient:
                 await _demand_lease(answer)
                 async for line in answer.content:
                     yield Told.read(json.loads(line))
+        except aiohttp.ClientConnectorError as error:
+            raise AwayError(f"nobody listens at its control socket: {error.strerror}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise AwayError(str(error) or type(error).__name__) from error
 

@@ -107,7 +107,7 @@ def run(ctx: click.Context, /, *, file: str, dry_run: bool, as_json: bool, **opt
                 in_order=options["in_order"],
                 shall_follow=lambda end: _shall_follow(end, journal, checked, forgiving, options),
             )
-            outcome = _run(order, journal, status, options)
+            outcome = _run(order, journal, options)
         code = _exit_code(outcome, journal, checked, forgiving)
         summary = Summary(
             name=_name(checked),
@@ -180,17 +180,14 @@ def _name(checked: Checked) -> str:
     return checked.name.rpartition("/")[2]
 
 
-def _run(order: Order, journal: Journal, status: Mapping[str, Any] | None, options: Mapping[str, Any]) -> Outcome:
+def _run(order: Order, journal: Journal, options: Mapping[str, Any]) -> Outcome:
     """Run the batch through the daemon that runs, else through one of its own."""
     from costctl.batch.tally import Tally
     from costctl.cli.batch_showing import showing
     from costctl.wiring.batch import run_batch
 
     tally = Tally()
-    if status is not None:
-        _warn(order, status, options)
-    daemon = _own_daemon(order, options) if status is None else nullcontext()
-    with daemon as own, showing(tally, journal, order.checked.total) as show:
+    with _daemon(order, options) as own, showing(tally, journal, order.checked.total) as show:
         outcome = run_batch(
             order,
             journal,
@@ -204,6 +201,15 @@ def _run(order: Order, journal: Journal, status: Mapping[str, Any] | None, optio
     return outcome
 
 
+def _daemon(order: Order, options: Mapping[str, Any]) -> AbstractContextManager[OwnDaemon | None]:
+    """Return the daemon to have meanwhile: one of one's own if none runs now, after the file has been checked."""
+    status = _status()
+    if status is None:
+        return _own_daemon(order, options)
+    _warn(order, status, options)
+    return nullcontext()
+
+
 def _warn(order: Order, status: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     others = [model for model in order.checked.models if model != status["model"]]
     if others:
@@ -212,7 +218,7 @@ def _warn(order: Order, status: Mapping[str, Any], options: Mapping[str, Any]) -
         _say("a daemon runs already: the arguments for the engine are not used")
 
 
-def _own_daemon(order: Order, options: Mapping[str, Any]) -> AbstractContextManager[OwnDaemon]:
+def _own_daemon(order: Order, options: Mapping[str, Any]) -> AbstractContextManager[OwnDaemon | None]:
     from costctl.cli.own_daemon import own_daemon
     from costctl.wiring import load_settings
 

@@ -71,6 +71,7 @@ def _run(outcome: Outcome) -> dict[str, Any]:
     return {
         "ended": outcome.end.how.value,
         "why": outcome.end.why or None,
+        "engine_log": list(outcome.end.log),
         "requests": tally.requests,
         "failed": tally.failed,
         "sent_again": tally.sent_again,
@@ -96,6 +97,7 @@ def _run_in_words(outcome: Outcome) -> list[str]:
     tally, seconds = outcome.tally, outcome.seconds
     tokens = tally.prompt_tokens + tally.generation_tokens
     lines = [f"{outcome.end.how.value}: {outcome.end.why}"] if outcome.end.why else []
+    lines += [f"  its log: {line}" for line in outcome.end.log]
     speed = tokens / seconds if seconds else 0.0
     again = f", {tally.sent_again:,} times sent again" if tally.sent_again else ""
     lines.append(

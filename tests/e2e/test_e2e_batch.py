@@ -1,5 +1,6 @@
 """`costctl batch` with real processes: nothing is lost and nothing computed twice, whoever is killed."""
 
+import fcntl
 import json
 import os
 import random
@@ -140,7 +141,8 @@ def test_an_engine_that_is_killed_again_and_again_costs_no_line(box, batches):
     process = batches.start("jobs.jsonl", "--json")
     for _ in range(kills):
         box.engine_is("ready")
-        until(lambda least=batches.done_lines() + 20: batches.done_lines() >= least, "some lines to be done")
+        before = batches.done_lines()
+        until(lambda before=before: batches.done_lines() >= before + 20, "some lines to be done")
         os.kill(box.status()["engine"]["pid"], signal.SIGKILL)
         box.engine_is("failed")
     out, _ = ended(process, 0)
@@ -216,6 +218,38 @@ def test_an_engine_that_does_not_start_is_exit_code_3_and_why(box, batches):
     assert done.returncode == 3, (done.stdout, done.stderr)
     assert "memory" in done.stdout
     assert not box.processes()
+    done = box.run("batch", "jobs.jsonl", "--", "--nonsense")
+    assert done.returncode == 3, (done.stdout, done.stderr)
+    assert "its log: sim-engine: error: unrecognized arguments: --nonsense" in done.stdout
+
+
+def test_a_daemon_that_cannot_start_for_the_batch_is_exit_code_3_and_why(box, batches):
+    batches.write(lines=5)
+    done = box.run("batch", "jobs.jsonl", COSTCTL_ENGINE="command", COSTCTL_ENGINE_COMMAND="")
+    assert done.returncode == 3, (done.stdout, done.stderr)
+    assert "the daemon did not start: --engine command needs --engine-command" in done.stderr
+
+
+def test_a_home_that_another_daemon_is_about_to_leave_is_waited_for(box, batches):
+    batches.write(lines=5)
+    box.home.mkdir()
+    with (box.home / "daemon.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = batches.start("jobs.jsonl", "--", *QUICK)
+        until(lambda: "already runs" in box.log("detached.log"), "its own daemon to be turned away")
+    ended(process, 0)
+
+
+def test_a_daemon_that_was_started_for_one_batch_stays_for_another(box, batches):
+    batches.write("first.jsonl", lines=2, max_tokens=100)
+    batches.write(lines=100, max_tokens=20)
+    first = batches.start("first.jsonl", "--", *PACED)
+    until(lambda: (box.home / "control.sock").exists() and batches.under_way(), "the first to run")
+    second = batches.start("jobs.jsonl", "--share")
+    until(lambda: len(batches.under_way()) == 2, "the second to be there")
+    ended(first, 0)
+    ended(second, 0)
+    assert len(batches.answers()) == 100
 
 
 @pytest.mark.parametrize("fails", [False, True])
