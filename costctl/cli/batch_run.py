@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from costctl.batch.forgiveness import MaxFailures
+from costctl.batch.values import Identical
 from costctl.cli.client import ask, home
 from costctl.domain.batches import Then
 from costctl.domain.durations import parse_duration
@@ -49,6 +50,13 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @click.option("--temperature", type=float, metavar="X", help="Temperature, likewise.")
 @click.option("--system", metavar="TEXT", help="System message, likewise.")
 @click.option("--extra-body", metavar="JSON", help="More fields for every request.")
+@click.option(
+    "--identical",
+    type=click.Choice([each.value for each in Identical]),
+    default=Identical.AUTO.value,
+    help="Compute identical requests once, or each of them. auto: once, unless they ask for samples, which is a "
+    "temperature above 0 without a seed.",
+)
 @click.option("--in-order", is_flag=True, help="Write results in the order of the lines.")
 @click.option("--rerun-failed", is_flag=True, help="Send lines that failed once more.")
 @click.option("--restart", is_flag=True, help="Throw away what was done, and begin anew.")
@@ -87,7 +95,7 @@ def run(ctx: click.Context, /, *, file: str, dry_run: bool, as_json: bool, **opt
     source = open_source(file, paths)
     status = _status()
     defaults = _defaults(options, model=options["model"] or _served_model(status, options))
-    checked = check(source, defaults)
+    checked = check(source, defaults, identical=Identical(options["identical"]))
     checked.demand_sound()
     if dry_run:
         _say_checked(checked, as_json=as_json)
@@ -187,6 +195,8 @@ def _run(order: Order, journal: Journal, options: Mapping[str, Any]) -> Outcome:
     from costctl.wiring.batch import run_batch
 
     tally = Tally()
+    if repeats := order.checked.total - order.checked.unique_requests:
+        _say(f"{repeats:,} lines ask for the same as earlier ones and get their answers; --identical each computes all")
     with _daemon(order, options) as own, showing(tally, journal, order.checked.total) as show:
         outcome = run_batch(
             order,
@@ -264,7 +274,7 @@ def _say_checked(checked: Checked, *, as_json: bool) -> None:
         click.echo(json.dumps({**found, "forms": forms, "models": checked.models}, indent=2))
         return
     repeats = checked.total - checked.unique_requests
-    repeated = f", {repeats:,} of them repeated" if repeats else ""
+    repeated = f", {repeats:,} of them get the answer of an earlier one" if repeats else ""
     told = f"{', '.join(forms)}; for {', '.join(checked.models)}"
     click.echo(f"{checked.name}: {checked.total:,} lines{repeated} ({told}); all sound")
 
