@@ -38,6 +38,8 @@ class How(StrEnum):
     CANCELLED = "cancelled"
     NO_ENGINE = "no engine"
     AWAY = "no daemon"
+    BROKEN = "broken off"
+    """Results cannot be kept, or the daemon does not take the batch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +90,11 @@ class Conduct:
         if self._paying is not None and self._paying.currency and self._paying.cost_micros is not None:
             paid[self._paying.currency] += self._paying.cost_micros
         return dict(paid)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether somebody has asked for the end."""
+        return self._end is not None and self._end.how is How.INTERRUPTED
 
     def interrupt(self) -> None:
         """Stop because a person or the system wants it; the second time at once."""

@@ -67,14 +67,17 @@ def _run(order: Order, journal: Journal) -> End:
     from costctl.batch.tally import Tally
     from costctl.wiring.batch import run_batch
 
-    return run_batch(
+    outcome = run_batch(
         order,
         journal,
         control_socket=home().control_socket,
         away_patience_s=_AWAY_PATIENCE_S,
         tally=Tally(),
         show=lambda *_: _tell_progress("progress", journal, order),
-    ).end
+    )
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.end
 
 
 def _exit_code(end: End | None, journal: Journal) -> int:

@@ -79,7 +79,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
     default=Then.NOTHING.value,
     help="When all lines succeeded: stop the machine (as --on-idle of the daemon says), only the engine, or neither.",
 )
-@click.option("--even-if-failed", is_flag=True, help="Do that also if lines failed or the engine did not start.")
+@click.option("--even-if-failed", is_flag=True, help="Do that also if it failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--dry-run", is_flag=True, help="Only check the file.")
 @click.argument("engine_args", nargs=-1, type=click.UNPROCESSED, metavar="[-- ENGINE ARGS]")
@@ -208,6 +208,8 @@ def _run(order: Order, journal: Journal, options: Mapping[str, Any]) -> Outcome:
         )
         if own and outcome.follows and order.wish.then is Then.SHUTDOWN:
             own.leave_alone()
+    if outcome.error is not None:
+        raise outcome.error
     return outcome
 
 
