@@ -206,6 +206,8 @@ def _run(order: Order, journal: Journal, options: Mapping[str, Any]) -> Outcome:
             tally=tally,
             show=show,
         )
+        for warning in (_status() or {}).get("warnings", ()):
+            _say(warning)
         if own and outcome.follows and order.wish.then is Then.SHUTDOWN:
             own.leave_alone()
     if outcome.error is not None:

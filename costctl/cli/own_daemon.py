@@ -134,5 +134,8 @@ def _read_status() -> dict[str, Any] | None:
 
 
 def _last_words(daemon: subprocess.Popen[bytes], home: Home) -> str:
-    words = (home.logs / _LOG_NAME).read_text(errors="replace").strip().splitlines()
-    return words[-1].removeprefix("costctl: ") if words else f"exit code {daemon.returncode}"
+    log = home.logs / _LOG_NAME
+    words = log.read_text(errors="replace").strip().splitlines()
+    if not words:
+        return f"exit code {daemon.returncode}, and nothing in {log}: is the disk full?"
+    return words[-1].removeprefix("costctl: ")
