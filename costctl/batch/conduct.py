@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from costctl.batch.lease import Told
 from costctl.batch.sender import AwayError
 from costctl.domain.batches import Progress, Then
 from costctl.domain.durations import format_duration
@@ -16,7 +17,7 @@ from costctl.waiting import done_within, set_within
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from costctl.batch.lease import LeaseClient, Told
+    from costctl.batch.lease import LeaseClient
     from costctl.batch.runner import Runner
     from costctl.batch.tally import Tally
     from costctl.domain.batches import Wish
@@ -99,6 +100,7 @@ class Conduct:
     def interrupt(self) -> None:
         """Stop because a person or the system wants it; the second time at once."""
         self._give_up(End(how=How.INTERRUPTED))
+        self._show(Told(state="stopping"))
 
     async def run(self, *, patience_s: float) -> End:
         """Run until all lines are done or there is no sense in going on, and return how it ended.
@@ -176,7 +178,8 @@ class Conduct:
             self._look_at_engine(told)
         elif told.state == "cancelled":
             self._give_up(End(how=How.CANCELLED, why=told.reason))
-        self._show(told)
+        if not self._is_over() or told.state == "cancelled":
+            self._show(told)
 
     def _look_at_engine(self, told: Told) -> None:
         """Give up an engine that failed again and again since the last line was answered."""

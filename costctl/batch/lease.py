@@ -23,7 +23,10 @@ _REFUSED, _AWAY = 409, 503
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
-    """What the daemon tells about a batch: `state` is queued, running, cancelled or ended."""
+    """What the daemon tells about a batch: `state` is queued, running, cancelled or ended.
+
+    A run that was asked to stop says `stopping` to itself.
+    """
 
     state: str
     number: int = 0
@@ -37,6 +40,7 @@ class Told:
     """The last lines of an engine that failed."""
     running: int | None = None
     waiting: int | None = None
+    kv_cache_percent: int | None = None
     gpu_percent: int | None = None
     cost_micros: int | None = None
     currency: str | None = None
@@ -57,6 +61,7 @@ class Told:
             log=tuple(told.get("log") or ()),
             running=counters.get("running"),
             waiting=counters.get("waiting"),
+            kv_cache_percent=counters.get("kv_cache_percent"),
             gpu_percent=told.get("gpu_percent"),
             cost_micros=told.get("cost_micros"),
             currency=told.get("currency"),

@@ -99,9 +99,10 @@ def _run_in_words(outcome: Outcome) -> list[str]:
     lines = [f"{outcome.end.how.value}: {outcome.end.why}"] if outcome.end.why else []
     lines += [f"  its log: {line}" for line in outcome.end.log]
     speed = tokens / seconds if seconds else 0.0
+    noun = "line" if tally.requests == 1 else "lines"
     again = f", {tally.sent_again:,} times sent again" if tally.sent_again else ""
     lines.append(
-        f"this run: {tally.requests:,} lines in {format_duration(seconds)}{again}; "
+        f"this run: {tally.requests:,} {noun} in {format_duration(seconds)}{again}; "
         f"{tally.prompt_tokens:,} tokens in, {tally.generation_tokens:,} out, {speed:,.0f} a second"
     )
     for currency, micros in outcome.spent.items():

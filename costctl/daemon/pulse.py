@@ -83,4 +83,5 @@ def counters_told(counters: Counters | None) -> dict[str, Any] | None:
         "waiting": counters.waiting,
         "prompt_tokens": counters.prompt_tokens,
         "generation_tokens": counters.generation_tokens,
+        "kv_cache_percent": counters.kv_cache_percent,
     }

@@ -80,7 +80,14 @@ def test_a_million_tokens_cost_what_they_cost_with_one_rounding():
 
 def outcome(**more):
     tally = Tally(requests=90, failed=1, prompt_tokens=600_000, generation_tokens=400_000)
-    given = {"end": End(how=How.THROUGH), "tally": tally, "seconds": 100.0, "follows": False, "last_words": ""}
+    given = {
+        "end": End(how=How.THROUGH),
+        "tally": tally,
+        "seconds": 100.0,
+        "follows": False,
+        "last_words": "",
+        "error": None,
+    }
     return Outcome(**(given | {"spent": {"CNY": 50_000}} | more))
 
 

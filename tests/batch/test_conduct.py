@@ -209,6 +209,8 @@ async def test_an_interruption_comes_before_what_follows_from_it():
     await bench.tell(running())
     bench.conduct.interrupt()
     bench.conduct.interrupt()
+    await bench.tell(running())
+    assert bench.shown[-1].state == "stopping"
     await bench.tell(Told(state="cancelled", reason="late"))
     assert (await bench.end()).how is How.INTERRUPTED
     assert bench.runner.stops == 3

@@ -11,7 +11,7 @@ from costctl.batch.checking import Fingerprint
 from costctl.batch.journal import Journal
 from costctl.batch.records import HEADER_BYTES, RECORD_BYTES
 from costctl.batch.results import Failure, Result, renamed, result_line
-from costctl.errors import CostctlError, RefusedError
+from costctl.errors import BadValueError, CostctlError, RefusedError
 
 JOB = Fingerprint(source=b"s" * 16, defaults=b"d" * 16)
 LOST = Failure(code="timeout", message="no answer in 600 s")
@@ -182,8 +182,15 @@ def test_two_cannot_work_on_one_batch(opened):
     opened().abandon()
 
 
-def test_a_folder_that_is_not_there_is_told(folder):
+def test_a_folder_that_is_not_there_is_told_before_anything_is_read(folder):
+    with pytest.raises(BadValueError, match=r"there is no folder .*/none for results.jsonl"):
+        type(folder.paths)(results=folder.path / "none" / "results.jsonl")
+
+
+def test_a_folder_that_went_away_is_told(folder):
+    (folder.path / "none").mkdir()
     paths = type(folder.paths)(results=folder.path / "none" / "results.jsonl")
+    (folder.path / "none").rmdir()
     with pytest.raises(CostctlError, match=r"cannot write .*/none/results.jsonl.journal: No such file or directory"):
         Journal.open(paths, JOB, 1)
 
