@@ -36,7 +36,7 @@ def start_daemon(home: Home, arguments: Sequence[str]) -> subprocess.Popen[bytes
                 start_new_session=True,
             )
     except OSError as error:
-        raise CostctlError(f"cannot start in the background: {error}") from error
+        raise CostctlError(f"cannot start a daemon: {error.filename}: {error.strerror}") from error
 
 
 def wait_until_open(daemon: subprocess.Popen[bytes], home: Home) -> dict[str, Any]:
@@ -102,22 +102,25 @@ def _first_to_open(home: Home, arguments: Sequence[str]) -> OwnDaemon | None:
     """Start a daemon, after one that is about to end if need be; return None if another opens first."""
     deadline = time.monotonic() + _OPEN_WITHIN_S
     while True:
-        daemon = OwnDaemon(process := start_daemon(home, arguments))
         try:
-            wait_until_open(process, home)
+            return _opened(home, arguments)
         except DaemonRunningError as error:
             if _read_status() is not None:
                 return None
             if time.monotonic() > deadline:
                 raise EngineStartError(str(error)) from error
         except CostctlError as error:
-            daemon.stop()
             raise EngineStartError(str(error)) from error
-        except BaseException:
-            daemon.stop()
-            raise
-        else:
-            return daemon
+
+
+def _opened(home: Home, arguments: Sequence[str]) -> OwnDaemon:
+    daemon = OwnDaemon(process := start_daemon(home, arguments))
+    try:
+        wait_until_open(process, home)
+    except BaseException:
+        daemon.stop()
+        raise
+    return daemon
 
 
 def _has_work() -> bool:

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import stat
@@ -155,11 +156,12 @@ def test_a_daemon_that_is_restarted_is_found_again(box, batches):
     daemon = box.serve("--idle-shutdown", "off", engine=PACED)
     batches.write()
     process = batches.start("jobs.jsonl", "--json")
-    until(lambda: batches.done_lines() >= 50, "some lines to be done")
+    until(lambda: batches.done_lines() >= 150, "half of the lines to be done")
     daemon.kill()
     box.serve("--idle-shutdown", "off", engine=PACED)
     ended(process, 0)
     assert len(batches.answers()) == LINES
+    assert box.log("engine.log").count('/chat/completions HTTP/1.1" 200') <= LINES + 64, "only what was in flight again"
     assert box.consistent()
 
 
@@ -228,6 +230,10 @@ def test_a_daemon_that_cannot_start_for_the_batch_is_exit_code_3_and_why(box, ba
     done = box.run("batch", "jobs.jsonl", COSTCTL_ENGINE="command", COSTCTL_ENGINE_COMMAND="")
     assert done.returncode == 3, (done.stdout, done.stderr)
     assert "the daemon did not start: --engine command needs --engine-command" in done.stderr
+    (box.home).mkdir(exist_ok=True)
+    shutil.rmtree(box.home / "logs")
+    (box.home / "logs").write_text("in the way")
+    assert "cannot start a daemon" in box.refused("batch", "jobs.jsonl", code=3)
 
 
 def test_a_home_that_another_daemon_is_about_to_leave_is_waited_for(box, batches):
