@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -37,10 +38,11 @@ class Batches:
                 file.write(json.dumps(request) + "\n")
         return path
 
-    def start(self, *arguments):
-        """Start `costctl batch` without waiting for it."""
+    def start(self, *arguments, largest_file_bytes=None):
+        """Start `costctl batch` without waiting for it; for a file that grows too large the disk is full."""
+        limit = () if largest_file_bytes is None else ("prlimit", f"--fsize={largest_file_bytes}")
         process = subprocess.Popen(
-            [sys.executable, "-m", "costctl", "batch", *arguments],
+            [*limit, sys.executable, "-m", "costctl", "batch", *arguments],
             env=self.box.environment,
             cwd=self.box.folder,
             stdout=subprocess.PIPE,
@@ -133,6 +135,15 @@ def test_killed_twice_and_resumed_it_gives_what_an_uninterrupted_run_gives(box, 
     assert batches.answers() == batches.answers("whole.jsonl")
     assert len(batches.answers()) == LINES
     assert box.consistent()
+
+
+def test_a_full_disk_loses_nothing_and_the_same_command_goes_on_once_there_is_room(box, batches):
+    box.serve("--idle-shutdown", "off", engine=PACED)
+    batches.write()
+    full = ended(batches.start("jobs.jsonl", largest_file_bytes=50_000), 1)[1]
+    safe = re.search(r"the disk is full; (\d+) lines are safe, and the same command goes on from there", full)
+    assert batches.run("jobs.jsonl")["run"]["requests"] == LINES - int(safe[1])
+    assert len(batches.answers()) == LINES
 
 
 def test_an_engine_that_is_killed_again_and_again_costs_no_line(box, batches):
