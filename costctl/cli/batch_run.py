@@ -13,7 +13,7 @@ from costctl.batch.values import Identical
 from costctl.cli.client import ask, home
 from costctl.domain.batches import Then
 from costctl.domain.durations import parse_duration
-from costctl.errors import BadValueError, DaemonNotRunningError
+from costctl.errors import BadValueError, DaemonError, DaemonNotRunningError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -206,13 +206,22 @@ def _run(order: Order, journal: Journal, options: Mapping[str, Any]) -> Outcome:
             tally=tally,
             show=show,
         )
-        for warning in (_status() or {}).get("warnings", ()):
-            _say(warning)
+        _pass_on_warnings()
         if own and outcome.follows and order.wish.then is Then.SHUTDOWN:
             own.leave_alone()
     if outcome.error is not None:
         raise outcome.error
     return outcome
+
+
+def _pass_on_warnings() -> None:
+    """Say what the daemon would say if it was asked, such as that the ledger's disk is full."""
+    try:
+        status = _status()
+    except DaemonError:
+        return
+    for warning in status["warnings"] if status else ():
+        _say(warning)
 
 
 def _daemon(order: Order, options: Mapping[str, Any]) -> AbstractContextManager[OwnDaemon | None]:

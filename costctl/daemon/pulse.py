@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from costctl.domain.engines import Counters
     from costctl.ports import Clock
 
-_LAST_LINES = 5
+_LAST_LINES, _LONGEST_LINE = 5, 500
 _COUNTED_S = 0.05
 """Counters that are no older than this are not read again."""
 
@@ -58,7 +58,7 @@ class Pulse:
 
     def _last_lines(self) -> list[str]:
         run = self._supervisor.last_run
-        return [] if run is None else list(run.tail)[-_LAST_LINES:]
+        return [] if run is None else [line[:_LONGEST_LINE] for line in list(run.tail)[-_LAST_LINES:]]
 
     def _gpu_percent(self) -> int | None:
         known = [gpu.utilisation_percent for gpu in self._activity.readings if gpu.utilisation_percent is not None]

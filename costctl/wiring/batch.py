@@ -156,10 +156,11 @@ async def _to_its_end(conduct: Conduct, order: Order, journal: Journal) -> tuple
 @contextmanager
 def _on_signals(interrupt: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup means it
+    for number in heard:
         loop.add_signal_handler(number, interrupt)
     try:
         yield
     finally:
-        for number in _SIGNALS:
+        for number in heard:
             loop.remove_signal_handler(number)

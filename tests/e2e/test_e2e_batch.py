@@ -38,9 +38,10 @@ class Batches:
                 file.write(json.dumps(request) + "\n")
         return path
 
-    def start(self, *arguments, largest_file_bytes=None):
+    def start(self, *arguments, largest_file_bytes=None, ignores_hangup=False):
         """Start `costctl batch` without waiting for it; for a file that grows too large the disk is full."""
         limit = () if largest_file_bytes is None else ("prlimit", f"--fsize={largest_file_bytes}")
+        limit = ("nohup", *limit) if ignores_hangup else limit
         process = subprocess.Popen(
             [*limit, sys.executable, "-m", "costctl", "batch", *arguments],
             env=self.box.environment,
@@ -188,6 +189,17 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(box, batches):
     assert box.status()["engine"]["state"] == "ready"
     batches.run("jobs.jsonl")
     assert len(batches.answers()) == LINES
+
+
+def test_nohup_is_believed(box, batches):
+    batches.write(lines=60)
+    process = batches.start("jobs.jsonl", "--", *PACED, ignores_hangup=True)
+    until(lambda: (box.home / "control.sock").exists() and batches.done_lines(), "some lines to be done")
+    process.send_signal(signal.SIGHUP)
+    for daemon in box.processes():
+        daemon.send_signal(signal.SIGHUP)
+    ended(process, 0)
+    assert len(batches.answers()) == 60
 
 
 def test_batches_queue_one_can_be_cancelled_and_goes_on_later(box, batches):
