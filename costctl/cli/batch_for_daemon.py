@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from costctl.cli.batch_run import FAILED, INTERRUPTED, NO_ENGINE, SOME_FAILED
 from costctl.cli.client import ask, home
 
 if TYPE_CHECKING:
@@ -34,9 +33,11 @@ def for_daemon(ctx: click.Context, /, *, file: str, output: str, endpoint: str) 
     """Run a file whose lines are all for one endpoint, through the daemon that runs."""
     from costctl.batch.checking import check
     from costctl.batch.defaults import Defaults
+    from costctl.batch.forgiveness import MaxFailures
     from costctl.batch.journal import Journal
     from costctl.batch.paths import BatchPaths
     from costctl.batch.sources import open_source
+    from costctl.cli.batch_summary import exit_code
     from costctl.domain.batches import Wish
     from costctl.wiring.batch import Order
 
@@ -60,7 +61,7 @@ def for_daemon(ctx: click.Context, /, *, file: str, output: str, endpoint: str) 
         )
         end = None if journal.is_finished else _run(order, journal)
         _tell_progress("ended", journal, order, ended=end.how.value if end else "", why=end.why if end else "")
-        ctx.exit(_exit_code(end, journal))
+        ctx.exit(exit_code(end, journal, checked.total, MaxFailures()))
 
 
 def _run(order: Order, journal: Journal) -> End:
@@ -78,15 +79,6 @@ def _run(order: Order, journal: Journal) -> End:
     if outcome.error is not None:
         raise outcome.error
     return outcome.end
-
-
-def _exit_code(end: End | None, journal: Journal) -> int:
-    from costctl.batch.conduct import How
-
-    how = How.THROUGH if end is None else end.how
-    if how is How.THROUGH:
-        return SOME_FAILED if journal.failed_count else 0
-    return {How.INTERRUPTED: INTERRUPTED, How.NO_ENGINE: NO_ENGINE}.get(how, FAILED)
 
 
 def _tell_progress(event: str, journal: Journal, order: Order, **more: str) -> None:

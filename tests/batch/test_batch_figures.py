@@ -108,7 +108,7 @@ def test_a_summary_says_what_came_of_it_and_what_it_cost():
 def test_a_batch_that_is_not_through_names_no_results_and_says_how_to_go_on():
     text = summary(done=40, outcome=outcome(end=End(how=How.CANCELLED, why="by hand"))).as_text()
     assert "cancelled: by hand" in text
-    assert text.endswith("60 lines are left: the same command goes on with them")
+    assert text.endswith("60 lines left: the same command goes on from here")
     assert summary(done=40).as_json()["results"] is None
 
 

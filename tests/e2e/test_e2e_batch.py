@@ -184,7 +184,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(box, batches):
     until(lambda: batches.done_lines() >= 50, "some lines to be done")
     process.send_signal(signal.SIGINT)
     out, err = ended(process, 130)
-    assert "the same command goes on with them" in out
+    assert "the same command goes on from here" in out
     assert "Traceback" not in err
     assert box.status()["engine"]["state"] == "ready"
     batches.run("jobs.jsonl")
