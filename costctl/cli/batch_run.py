@@ -16,7 +16,7 @@ from costctl.domain.durations import parse_duration
 from costctl.errors import BadValueError, EngineStartError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from costctl.batch.checking import Checked
     from costctl.batch.conduct import End
@@ -110,12 +110,7 @@ def run(ctx: click.Context, /, *, file: str, dry_run: bool, as_json: bool, **opt
                 in_order=options["in_order"],
                 shall_follow=lambda end: _shall_follow(end, journal, checked, forgiving, options),
             )
-            try:
-                outcome = _run(order, journal, options)
-            except EngineStartError:
-                if options["even_if_failed"] and order.wish.then is Then.SHUTDOWN:
-                    say("without a daemon --then shutdown cannot be done: THE MACHINE IS STILL ON")
-                raise
+            outcome = _run(order, journal, options)
         code = exit_code(outcome.end if outcome else None, journal, checked.total, forgiving)
         summary = Summary(
             name=_name(checked),
@@ -171,15 +166,28 @@ def _name(checked: Checked) -> str:
 
 
 def _run(order: Order, journal: Journal, options: Mapping[str, Any]) -> Outcome:
+    """Run the batch and say what is worth saying besides its outcome."""
+    if repeats := order.checked.total - order.checked.unique_requests:
+        say(f"{repeats:,} lines ask for the same as earlier ones and get their answers; --identical each computes all")
+    try:
+        outcome = _run_with_daemon(order, journal, options["engine_args"])
+    except EngineStartError:
+        if options["even_if_failed"] and order.wish.then is Then.SHUTDOWN:
+            say("without a daemon --then shutdown cannot be done: THE MACHINE IS STILL ON")
+        raise
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome
+
+
+def _run_with_daemon(order: Order, journal: Journal, engine_args: Sequence[str]) -> Outcome:
     """Run the batch through the daemon that runs, else through one of its own."""
     from costctl.batch.tally import Tally
     from costctl.cli.batch_showing import showing
     from costctl.wiring.batch import run_batch
 
     tally = Tally()
-    if repeats := order.checked.total - order.checked.unique_requests:
-        say(f"{repeats:,} lines ask for the same as earlier ones and get their answers; --identical each computes all")
-    with daemon_for(order, options["engine_args"]) as own, showing(tally, journal, order.checked.total) as show:
+    with daemon_for(order, engine_args) as own, showing(tally, journal, order.checked.total) as show:
         outcome = run_batch(
             order,
             journal,
@@ -191,8 +199,6 @@ def _run(order: Order, journal: Journal, options: Mapping[str, Any]) -> Outcome:
         pass_on_warnings()
         if own and outcome.follows and order.wish.then is Then.SHUTDOWN:
             own.leave_alone()
-    if outcome.error is not None:
-        raise outcome.error
     return outcome
 
 
