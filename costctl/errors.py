@@ -7,7 +7,7 @@ The tree, with exit codes::
     ├── EngineStartError         3  the model server did not start
     ├── RefusedError             5  costctl will not do this as things stand
     ├── DaemonError              1
-    │   ├── DaemonRunningError   1  a second daemon in the same home
+    │   ├── DaemonRunningError   5  a second daemon in the same home
     │   └── DaemonNotRunningError 1
     ├── LedgerError              1
     │   ├── LedgerMissingError   1  there is none yet
@@ -58,6 +58,8 @@ class DaemonError(CostctlError):
 
 class DaemonRunningError(DaemonError):
     """Another daemon holds this home."""
+
+    exit_code = 5
 
 
 class DaemonNotRunningError(DaemonError):

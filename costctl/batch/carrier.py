@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from costctl.batch.results import Failure
-from costctl.batch.retries import MOST_BREAKS, Tries, is_busy, may_pass
+from costctl.batch.retries import MOST_BREAKS, Tries, has_broken, is_busy, may_pass, most_together
 from costctl.batch.sender import AwayError, BrokenOffError
 from costctl.waiting import set_within
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
     from random import Random
 
     from costctl.batch.results import Result
     from costctl.batch.sender import Answer
     from costctl.batch.values import Job
     from costctl.ports import Clock
+
+
+_AWAY_PAUSE_S = 1.0
+"""So often an absent daemon is called: it may be back, with an engine that nobody has asked for anything yet."""
 
 
 class Post(Protocol):
@@ -40,6 +46,7 @@ class Carrier:
         self._chance = chance
         self._stopping = stopping
         self._when_busy = when_busy
+        self._companies: dict[int, asyncio.Semaphore] = {}
         self.in_flight = 0
         self.sent_again = 0
 
@@ -47,7 +54,8 @@ class Carrier:
         """Return what became of a line, None if everything stops before that is known."""
         tries = Tries()
         while not self._stopping.is_set():
-            found = await self._attempt(job, tries)
+            async with self._company(tries):
+                found = None if self._stopping.is_set() else await self._attempt(job, tries)
             if not isinstance(found, Tries):
                 return found
             tries = found
@@ -55,17 +63,22 @@ class Carrier:
             await set_within(self._clock, self._stopping, tries.pause_s(self._chance))
         return None
 
+    def _company(self, tries: Tries) -> AbstractAsyncContextManager[object]:
+        """Return what has to be entered before a line with such a past is sent."""
+        most = most_together(tries)
+        return nullcontext() if most is None else self._companies.setdefault(most, asyncio.Semaphore(most))
+
     async def _attempt(self, job: Job, tries: Tries) -> Result | Failure | Tries:
         """Send a line once; return its result, or how often it was sent in vain."""
         self.in_flight += 1
         try:
             answer = await self._post.send(job)
         except AwayError:
-            return replace(tries, refused=tries.refused + 1)
+            return replace(tries, refused=tries.refused + 1, asked_s=_AWAY_PAUSE_S)
         except BrokenOffError as error:
-            tries = replace(tries, failed=tries.failed + 1)
-            words = f"the connection broke {tries.failed} times: {error}"
-            return tries if tries.failed < MOST_BREAKS else Failure(code="connection", message=words)
+            tries = replace(tries, broken=tries.broken + 1, asked_s=0.0)
+            words = f"the connection broke {tries.broken} times: {error}"
+            return tries if tries.broken < MOST_BREAKS else Failure(code="connection", message=words)
         finally:
             self.in_flight -= 1
         return self._judge(answer, tries)
@@ -75,5 +88,8 @@ class Carrier:
         if is_busy(result):
             self._when_busy()
             return replace(tries, refused=tries.refused + 1, asked_s=answer.retry_after_s)
+        if has_broken(result):
+            tries = replace(tries, broken=tries.broken + 1, asked_s=answer.retry_after_s)
+            return tries if tries.broken < MOST_BREAKS else result
         tries = replace(tries, failed=tries.failed + 1, asked_s=answer.retry_after_s)
         return tries if may_pass(result, tries) else result

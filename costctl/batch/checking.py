@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from costctl.batch.jobs import jobs_and_problems
 from costctl.batch.repeats import Repeats
-from costctl.batch.values import Form, Job, Problem, shown
+from costctl.batch.values import Form, Identical, Job, Problem, shown
 from costctl.errors import BadValueError
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ class Checked:
     """The first of them."""
     problem_count: int
     repeats: array[int]
-    """For each line that asks for the same as an earlier one that line, else 0; empty if there are none."""
+    """For each line that gets the answer of an earlier one that line, else 0; empty if there are none."""
 
     def first_line(self, line: int) -> int:
-        """Return the first line with the same request as `line`, which is `line` itself for most."""
+        """Return the line whose answer `line` gets, which is `line` itself for most."""
         return (line < len(self.repeats) and self.repeats[line]) or line
 
     def demand_sound(self) -> None:
@@ -69,18 +69,21 @@ class Checked:
             raise BadValueError(f"{self.name} is empty: there is nothing to compute")
 
 
-def check(source: Source, defaults: Defaults, *, endpoint: str | None = None) -> Checked:
+def check(
+    source: Source, defaults: Defaults, *, endpoint: str | None = None, identical: Identical = Identical.AUTO
+) -> Checked:
     """Read a whole file of requests; what is wrong with its lines is in the answer.
 
     Args:
         source: the file.
         defaults: values for all lines.
         endpoint: what all lines have to ask for, in the form of batch lines; anything if left out.
+        identical: what becomes of requests that are the same.
 
     Raises:
         CostctlError: it cannot be read to its end.
     """
-    survey = _Survey()
+    survey = _Survey(identical=identical)
     digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     for found in jobs_and_problems(source, defaults, feed=digest.update):
         if isinstance(found, Problem):
@@ -108,6 +111,7 @@ def check(source: Source, defaults: Defaults, *, endpoint: str | None = None) ->
 class _Survey:
     """What is gathered in the first pass: 16 bytes for each request."""
 
+    identical: Identical
     ids: array[int] = field(default_factory=lambda: array("q"))
     requests: array[int] = field(default_factory=lambda: array("q"))
     forms: set[Form] = field(default_factory=set)
@@ -118,7 +122,8 @@ class _Survey:
 
     def count(self, job: Job) -> None:
         self.ids.append(hash(job.custom_id))
-        self.requests.append(hash(_request(job)))
+        if self.identical.shares(job):
+            self.requests.append(hash(_request(job)))
         self.forms.add(job.form)
         self.last_line = job.line
         if job.model in self.models or len(self.models) < _MOST_MODELS:
@@ -144,7 +149,7 @@ def _find_repeats(survey: _Survey, jobs: Iterator[Job]) -> array[int]:
             survey.complain(
                 Problem(line=job.line, text=f"custom_id {shown(job.custom_id)} is that of line {named} too")
             )
-        if (first := requests.first_line(job.line, _request(job))) != job.line:
+        if survey.identical.shares(job) and (first := requests.first_line(job.line, _request(job))) != job.line:
             repeats[job.line] = first
     return repeats
 

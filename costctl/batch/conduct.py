@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from costctl.batch.lease import Told
 from costctl.batch.sender import AwayError
 from costctl.domain.batches import Progress, Then
 from costctl.domain.durations import format_duration
@@ -16,14 +17,15 @@ from costctl.waiting import done_within, set_within
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from costctl.batch.lease import LeaseClient, Told
+    from costctl.batch.lease import LeaseClient
     from costctl.batch.runner import Runner
     from costctl.batch.tally import Tally
     from costctl.domain.batches import Wish
     from costctl.ports import Clock
 
-FUTILE_AFTER_FAILURES = 3
-"""So many engines in a row may fail without a line being answered."""
+FUTILE_AFTER_FAILED_STARTS, FUTILE_AFTER_FAILURES = 3, 8
+"""So many engines in a row may not start, or may break, without a line being answered. Those that start are given more
+chances: until it is known which line breaks them."""
 _CALL_AGAIN_S = 1.0
 _LAST_ANSWER_S = 30.0
 _LEASE_WITHIN_S = 10.0
@@ -37,14 +39,17 @@ class How(StrEnum):
     CANCELLED = "cancelled"
     NO_ENGINE = "no engine"
     AWAY = "no daemon"
+    BROKEN = "broken off"
+    """Results cannot be kept, or the daemon does not take the batch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class End:
-    """How a run ended, and why if it was before its time."""
+    """How a run ended, and why if it was before its time; `log` holds an engine's last lines."""
 
     how: How
     why: str = ""
+    log: tuple[str, ...] = ()
 
 
 class Conduct:
@@ -87,9 +92,15 @@ class Conduct:
             paid[self._paying.currency] += self._paying.cost_micros
         return dict(paid)
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether somebody has asked for the end."""
+        return self._end is not None and self._end.how is How.INTERRUPTED
+
     def interrupt(self) -> None:
         """Stop because a person or the system wants it; the second time at once."""
         self._give_up(End(how=How.INTERRUPTED))
+        self._show(Told(state="stopping"))
 
     async def run(self, *, patience_s: float) -> End:
         """Run until all lines are done or there is no sense in going on, and return how it ended.
@@ -167,16 +178,19 @@ class Conduct:
             self._look_at_engine(told)
         elif told.state == "cancelled":
             self._give_up(End(how=How.CANCELLED, why=told.reason))
-        self._show(told)
+        if not self._is_over() or told.state == "cancelled":
+            self._show(told)
 
     def _look_at_engine(self, told: Told) -> None:
         """Give up an engine that failed again and again since the last line was answered."""
         if self._forgiven is None or self._tally.requests > self._answered or told.failures < self._forgiven:
             self._forgiven, self._answered = told.failures, self._tally.requests
+        failures = told.failures - self._forgiven
+        failed_starts = min(told.failed_starts, failures)
         if told.engine == "stuck":
             self._give_up(End(how=How.NO_ENGINE, why="the last engine would not end: see `costctl status`"))
-        elif told.failures - self._forgiven >= FUTILE_AFTER_FAILURES:
-            self._give_up(End(how=How.NO_ENGINE, why=told.failure or "the engine does not start"))
+        elif failed_starts >= FUTILE_AFTER_FAILED_STARTS or failures >= FUTILE_AFTER_FAILURES:
+            self._give_up(End(how=How.NO_ENGINE, why=told.failure or "the engine does not start", log=told.log))
 
     def _stopped_holding(self, holding: asyncio.Task[None]) -> None:
         if not holding.cancelled() and holding.exception() is not None:

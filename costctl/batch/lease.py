@@ -23,7 +23,10 @@ _REFUSED, _AWAY = 409, 503
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
-    """What the daemon tells about a batch: `state` is queued, running, cancelled or ended."""
+    """What the daemon tells about a batch: `state` is queued, running, cancelled or ended.
+
+    A run that was asked to stop says `stopping` to itself.
+    """
 
     state: str
     number: int = 0
@@ -31,9 +34,13 @@ class Told:
     reason: str = ""
     engine: str = ""
     failures: int = 0
+    failed_starts: int = 0
     failure: str | None = None
+    log: tuple[str, ...] = ()
+    """The last lines of an engine that failed."""
     running: int | None = None
     waiting: int | None = None
+    kv_cache_percent: int | None = None
     gpu_percent: int | None = None
     cost_micros: int | None = None
     currency: str | None = None
@@ -49,9 +56,12 @@ class Told:
             reason=told.get("reason") or told.get("then") or "",
             engine=told.get("engine", ""),
             failures=told.get("failures", 0),
+            failed_starts=told.get("failed_starts", 0),
             failure=told.get("failure"),
+            log=tuple(told.get("log") or ()),
             running=counters.get("running"),
             waiting=counters.get("waiting"),
+            kv_cache_percent=counters.get("kv_cache_percent"),
             gpu_percent=told.get("gpu_percent"),
             cost_micros=told.get("cost_micros"),
             currency=told.get("currency"),
@@ -80,6 +90,8 @@ class LeaseClient:
                 await _demand_lease(answer)
                 async for line in answer.content:
                     yield Told.read(json.loads(line))
+        except aiohttp.ClientConnectorError as error:
+            raise AwayError(f"nobody listens at its control socket: {error.strerror}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise AwayError(str(error) or type(error).__name__) from error
 

@@ -29,6 +29,7 @@ _NEEDED: Mapping[Endpoint, tuple[tuple[str, ...], ...]] = {
     Endpoint.RERANK: (("query",), ("documents",)),
 }
 """What a body cannot do without: of each group one, the usual one first."""
+_SAMPLING = frozenset((Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.RESPONSES))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +94,20 @@ def job_of(line: int, draft: Draft, defaults: Defaults) -> Job:
     except ValueError as error:
         raise BadValueError(f"cannot be sent as JSON: {error}") from None
     custom_id = draft.custom_id or f"line-{line}"
-    return Job(line=line, custom_id=custom_id, path=draft.path, body=content, model=model, form=draft.form)
+    return Job(
+        line=line,
+        custom_id=custom_id,
+        path=draft.path,
+        body=content,
+        model=model,
+        form=draft.form,
+        is_sample=endpoint in _SAMPLING and _is_sample(body),
+    )
+
+
+def _is_sample(body: Mapping[str, Any]) -> bool:
+    temperature = body.get("temperature")
+    return isinstance(temperature, int | float) and temperature > 0 and body.get("seed") is None
 
 
 def _object(text: str) -> dict[str, Any]:

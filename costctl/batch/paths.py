@@ -17,6 +17,10 @@ class BatchPaths:
     def __post_init__(self) -> None:
         if self.results.is_dir():
             raise BadValueError(f"{self.results} is a directory: name a file for the results")
+        if self.results.name == "-" or (self.results.exists() and not self.results.is_file()):
+            raise BadValueError(f"results go to a file of their own, which {self.results} is not")
+        if not self.results.parent.is_dir():
+            raise BadValueError(f"there is no folder {self.results.parent} for {self.results.name}")
         if self.results.suffix == ".gz":
             raise BadValueError(f"results are not compressed: name {self.results.with_suffix('')} instead")
 

@@ -62,10 +62,15 @@ def renamed(line: bytes, key: str, custom_id: str) -> bytes:
     return b'{"id":"%b","custom_id":%b%b' % (key.encode(), json.dumps(custom_id).encode(), line[match.end() :])
 
 
+def _looks_like_an_object(body: bytes) -> bool:
+    """Tell what an engine answers from what something else does, without reading all of it as JSON."""
+    return body[:1] == b"{" and body[-2:].rstrip().endswith(b"}")
+
+
 def _on_one_line(result: Result) -> bytes:
-    """Return the body as JSON without line ends, which JSON has only between its parts; other text as a string."""
+    """Return the body as JSON without line ends, which JSON has only between its parts; anything else as a string."""
     body = result.body
-    if not result.is_success:
+    if not (result.is_success and _looks_like_an_object(body)):
         try:
             json.loads(body)
         except (ValueError, RecursionError):

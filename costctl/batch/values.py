@@ -30,6 +30,21 @@ class Job:
     """A JSON object with all defaults in it; equal bodies of a path are the same request."""
     model: str
     form: Form
+    is_sample: bool = False
+    """Whether it asks for one of many possible answers: a temperature above 0, and no seed."""
+
+
+class Identical(StrEnum):
+    """What becomes of requests that are the same."""
+
+    AUTO = "auto"
+    """They are computed once, unless they ask for samples."""
+    ONCE = "once"
+    EACH = "each"
+
+    def shares(self, job: Job) -> bool:
+        """Return whether a request gets the answer of an earlier one that is the same."""
+        return self is Identical.ONCE or (self is Identical.AUTO and not job.is_sample)
 
 
 def shown(value: object) -> str:

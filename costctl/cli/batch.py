@@ -28,7 +28,8 @@ Examples:
 
 The same command goes on where a batch was left, however it ended. A file that is called like a command is named with
 its folder: ./list. Exit codes: 0 all lines succeeded; 4 some failed (--max-failures forgives); 3 the engine did not
-start; 130 interrupted; 1 and 2 errors.
+start; 130 interrupted; 1 broken off: the disk is full, cancelled, the daemon stays away; 2 a bad file or option; 5 the
+results are of another batch.
 """
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from costctl.cli.batch_run import FAILED, INTERRUPTED, NO_ENGINE, SOME_FAILED
 from costctl.cli.client import home
 from costctl.errors import StorageFullError
 
@@ -47,9 +46,11 @@ def for_daemon(
 ) -> None:
     """Run a file whose lines are all for one endpoint, through the daemon that runs."""
     from costctl.batch.defaults import Defaults
+    from costctl.batch.forgiveness import MaxFailures
     from costctl.batch.journal import Journal
     from costctl.batch.paths import BatchPaths
     from costctl.batch.sources import open_source
+    from costctl.cli.batch_summary import exit_code
 
     paths = BatchPaths(results=Path(output))
     source = open_source(file, paths)
@@ -63,7 +64,7 @@ def for_daemon(
         elif not journal.is_finished:
             end = _run(order, journal)
         _tell_end(end, journal, order, paths)
-        ctx.exit(_exit_code(end, journal))
+        ctx.exit(exit_code(end, journal, checked.total, MaxFailures()))
 
 
 def _check(source: Source, defaults: Defaults, endpoint: str) -> Checked:
@@ -112,23 +113,17 @@ def _run(order: Order, journal: Journal) -> End:
     from costctl.batch.tally import Tally
     from costctl.wiring.batch import run_batch
 
-    return run_batch(
+    outcome = run_batch(
         order,
         journal,
         control_socket=home().control_socket,
         away_patience_s=_AWAY_PATIENCE_S,
         tally=Tally(),
         show=lambda *_: _tell_progress("progress", journal, order),
-    ).end
-
-
-def _exit_code(end: End | None, journal: Journal) -> int:
-    from costctl.batch.conduct import How
-
-    how = How.THROUGH if end is None else end.how
-    if how is How.THROUGH:
-        return SOME_FAILED if journal.failed_count else 0
-    return {How.INTERRUPTED: INTERRUPTED, How.NO_ENGINE: NO_ENGINE}.get(how, FAILED)
+    )
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.end
 
 
 def _tell_end(end: End | None, journal: Journal, order: Order, paths: BatchPaths) -> None:

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from costctl.batch.forgiveness import MaxFailures
-from costctl.cli.client import ask, home
+from costctl.batch.values import Identical
+from costctl.cli.batch_daemon import daemon_for, pass_on_warnings, read_status, say, served_model
+from costctl.cli.client import home
 from costctl.domain.batches import RUN_VARIABLE, Then
 from costctl.domain.durations import parse_duration
-from costctl.errors import BadValueError, DaemonNotRunningError
+from costctl.errors import BadValueError, EngineStartError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Mapping, Sequence
 
     from costctl.batch.checking import Checked
     from costctl.batch.conduct import End
     from costctl.batch.defaults import Defaults
     from costctl.batch.journal import Journal
     from costctl.batch.paths import BatchPaths
-    from costctl.cli.own_daemon import OwnDaemon
     from costctl.domain.batches import Wish
     from costctl.wiring.batch import Order, Outcome
 
-SOME_FAILED, NO_ENGINE, INTERRUPTED, FAILED = 4, 3, 130, 1
 _AWAY_PATIENCE_S, _OWN_AWAY_PATIENCE_S = 120.0, 5.0
-_OWN_IDLE_WINDOW = "60s"
-"""A daemon that was started for a batch ends so soon if the batch is killed, unless it is taken up again."""
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:  # noqa: ARG001 - click's shape
@@ -50,6 +46,13 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @click.option("--temperature", type=float, metavar="X", help="Temperature, likewise.")
 @click.option("--system", metavar="TEXT", help="System message, likewise.")
 @click.option("--extra-body", metavar="JSON", help="More fields for every request.")
+@click.option(
+    "--identical",
+    type=click.Choice([each.value for each in Identical]),
+    default=Identical.AUTO.value,
+    help="Compute identical requests once, or each of them. auto: once, unless they ask for samples, which is a "
+    "temperature above 0 without a seed.",
+)
 @click.option("--in-order", is_flag=True, help="Write results in the order of the lines.")
 @click.option("--rerun-failed", is_flag=True, help="Send lines that failed once more.")
 @click.option("--restart", is_flag=True, help="Throw away what was done, and begin anew.")
@@ -72,7 +75,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
     default=Then.NOTHING.value,
     help="When all lines succeeded: stop the machine (as --on-idle of the daemon says), only the engine, or neither.",
 )
-@click.option("--even-if-failed", is_flag=True, help="Do that also if lines failed or the engine did not start.")
+@click.option("--even-if-failed", is_flag=True, help="Do that also if it failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--dry-run", is_flag=True, help="Only check the file.")
 @click.argument("engine_args", nargs=-1, type=click.UNPROCESSED, metavar="[-- ENGINE ARGS]")
@@ -82,13 +85,13 @@ def run(ctx: click.Context, /, *, file: str, dry_run: bool, as_json: bool, **opt
     forgiving = MaxFailures.parse(options["max_failures"])
     from costctl.batch.checking import check
     from costctl.batch.sources import open_source
-    from costctl.cli.batch_summary import Summary
+    from costctl.cli.batch_summary import Summary, exit_code
 
     paths = _paths(file, options["output"])
     source = open_source(file, paths)
-    status = _status()
-    defaults = _defaults(options, model=options["model"] or _served_model(status, options))
-    checked = check(source, defaults)
+    status = read_status()
+    defaults = _defaults(options, model=options["model"] or served_model(status, options["engine_args"]))
+    checked = check(source, defaults, identical=Identical(options["identical"]))
     checked.demand_sound()
     if dry_run:
         _say_checked(checked, as_json=as_json)
@@ -108,8 +111,8 @@ def run(ctx: click.Context, /, *, file: str, dry_run: bool, as_json: bool, **opt
                 in_order=options["in_order"],
                 shall_follow=lambda end: _shall_follow(end, journal, checked, forgiving, options),
             )
-            outcome = _run(order, journal, status, options)
-        code = _exit_code(outcome, journal, checked, forgiving)
+            outcome = _run(order, journal, options)
+        code = exit_code(outcome.end if outcome else None, journal, checked.total, forgiving)
         summary = Summary(
             name=_name(checked),
             results=str(paths.results),
@@ -133,24 +136,6 @@ def _paths(file: str, output: str | None) -> BatchPaths:
         raise BadValueError("standard input has no name to call the results after: give -o FILE")
     source = Path(file.removesuffix(".gz"))
     return BatchPaths(results=Path(output) if output else source.with_name(f"{source.stem}.results.jsonl"))
-
-
-def _status() -> dict[str, Any] | None:
-    """Return the daemon's status, None if none runs."""
-    try:
-        status: dict[str, Any] = ask("GET", "/status")
-    except DaemonNotRunningError:
-        return None
-    return status
-
-
-def _served_model(status: Mapping[str, Any] | None, options: Mapping[str, Any]) -> str:
-    """Return the model that the engine serves, or would."""
-    if status is not None:
-        return str(status["model"])
-    from costctl.wiring.batch import served_model
-
-    return served_model(options["engine_args"])
 
 
 def _defaults(options: Mapping[str, Any], *, model: str) -> Defaults:
@@ -188,17 +173,29 @@ def _name(checked: Checked) -> str:
     return checked.name.rpartition("/")[2]
 
 
-def _run(order: Order, journal: Journal, status: Mapping[str, Any] | None, options: Mapping[str, Any]) -> Outcome:
+def _run(order: Order, journal: Journal, options: Mapping[str, Any]) -> Outcome:
+    """Run the batch and say what is worth saying besides its outcome."""
+    if repeats := order.checked.total - order.checked.unique_requests:
+        say(f"{repeats:,} lines ask for the same as earlier ones and get their answers; --identical each computes all")
+    try:
+        outcome = _run_with_daemon(order, journal, options["engine_args"])
+    except EngineStartError:
+        if options["even_if_failed"] and order.wish.then is Then.SHUTDOWN:
+            say("without a daemon --then shutdown cannot be done: THE MACHINE IS STILL ON")
+        raise
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome
+
+
+def _run_with_daemon(order: Order, journal: Journal, engine_args: Sequence[str]) -> Outcome:
     """Run the batch through the daemon that runs, else through one of its own."""
     from costctl.batch.tally import Tally
     from costctl.cli.batch_showing import showing
     from costctl.wiring.batch import run_batch
 
     tally = Tally()
-    if status is not None:
-        _warn(order, status, options)
-    daemon = _own_daemon(order, options) if status is None else nullcontext()
-    with daemon as own, showing(tally, journal, order.checked.total) as show:
+    with daemon_for(order, engine_args) as own, showing(tally, journal, order.checked.total) as show:
         outcome = run_batch(
             order,
             journal,
@@ -207,35 +204,10 @@ def _run(order: Order, journal: Journal, status: Mapping[str, Any] | None, optio
             tally=tally,
             show=show,
         )
+        pass_on_warnings()
         if own and outcome.follows and order.wish.then is Then.SHUTDOWN:
             own.leave_alone()
     return outcome
-
-
-def _warn(order: Order, status: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-    others = [model for model in order.checked.models if model != status["model"]]
-    if others:
-        _say(f"the engine serves {status['model']}; lines for {', '.join(others)} will fail if it has no such model")
-    if options["engine_args"]:
-        _say("a daemon runs already: the arguments for the engine are not used")
-
-
-def _own_daemon(order: Order, options: Mapping[str, Any]) -> AbstractContextManager[OwnDaemon]:
-    from costctl.cli.own_daemon import own_daemon
-    from costctl.wiring import load_settings
-
-    resolved = load_settings({})
-    arguments = ["--no-listen"]
-    if resolved.origins["model"].place == "default":
-        arguments += ["--model", order.checked.models[0]]
-    if order.wish.then is not Then.SHUTDOWN:
-        arguments += ["--on-idle", "exit", "--idle-shutdown", _OWN_IDLE_WINDOW]
-    elif not resolved.settings.stops_instance:
-        arguments += ["--on-idle", "poweroff"]
-    if options["engine_args"]:
-        arguments += ["--", *options["engine_args"]]
-    _say("no daemon runs: one is started for this batch")
-    return own_daemon(home(), arguments)
 
 
 def _shall_follow(
@@ -250,15 +222,6 @@ def _shall_follow(
     return succeeded or bool(options["even_if_failed"])
 
 
-def _exit_code(outcome: Outcome | None, journal: Journal, checked: Checked, forgiving: MaxFailures) -> int:
-    from costctl.batch.conduct import How
-
-    how = How.THROUGH if outcome is None else outcome.end.how
-    if how is How.THROUGH:
-        return 0 if forgiving.forgives(journal.failed_count, checked.total) else SOME_FAILED
-    return {How.INTERRUPTED: INTERRUPTED, How.NO_ENGINE: NO_ENGINE}.get(how, FAILED)
-
-
 def _say_checked(checked: Checked, *, as_json: bool) -> None:
     forms = sorted(checked.forms)
     if as_json:
@@ -266,10 +229,6 @@ def _say_checked(checked: Checked, *, as_json: bool) -> None:
         click.echo(json.dumps({**found, "forms": forms, "models": checked.models}, indent=2))
         return
     repeats = checked.total - checked.unique_requests
-    repeated = f", {repeats:,} of them repeated" if repeats else ""
+    repeated = f", {repeats:,} of them get the answer of an earlier one" if repeats else ""
     told = f"{', '.join(forms)}; for {', '.join(checked.models)}"
     click.echo(f"{checked.name}: {checked.total:,} lines{repeated} ({told}); all sound")
-
-
-def _say(text: str) -> None:
-    click.echo(f"costctl: {text}", err=True)

@@ -64,6 +64,13 @@ def _words(told: Told, rate: Rate, journal: Journal, total: int) -> str:
             return f"queued at place {told.place}"
         case "cancelled":
             return f"cancelled: {told.reason}"
+        case "stopping":
+            return "stopping: lines that are with the engine have a few seconds, Ctrl-C again leaves them"
+        case _:
+            return ", ".join(_parts(told, rate, journal, total))
+
+
+def _parts(told: Told, rate: Rate, journal: Journal, total: int) -> list[str]:
     parts = [] if told.engine == "ready" else [f"the engine is {told.engine}"]
     if journal.failed_count:
         parts.append(f"{journal.failed_count:,} failed")
@@ -71,12 +78,14 @@ def _words(told: Told, rate: Rate, journal: Journal, total: int) -> str:
         parts.append(f"{rate.tokens:,.0f} tokens/s")
     if told.gpu_percent is not None:
         parts.append(f"GPU {told.gpu_percent} %")
+    if told.kv_cache_percent is not None:
+        parts.append(f"KV cache {told.kv_cache_percent} %")
     eta_s = rate.eta_s(total - journal.done_count)
     if eta_s is not None:
         parts.append(f"{format_duration(eta_s)} left")
     if told.cost_micros is not None:
         parts.append(f"{format_amount(told.cost_micros, decimals=4)} {told.currency}")
-    return ", ".join(parts)
+    return parts
 
 
 @contextmanager

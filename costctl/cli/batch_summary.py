@@ -6,13 +6,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from costctl.batch.conduct import How
 from costctl.domain.durations import format_duration
 from costctl.domain.money import format_amount
 
 if TYPE_CHECKING:
+    from costctl.batch.conduct import End
+    from costctl.batch.forgiveness import MaxFailures
+    from costctl.batch.journal import Journal
     from costctl.wiring.batch import Outcome
 
 SCHEMA = "costctl.batch/1"
+_SOME_FAILED, _FAILED = 4, 1
+_EXIT_CODES = {How.INTERRUPTED: 130, How.NO_ENGINE: 3}
 _MILLION = 10**6
 
 
@@ -56,13 +62,25 @@ class Summary:
         if self.is_complete:
             lines.append(f"results: {self.results}" + (f"; errors: {self.errors}" if self.errors else ""))
         else:
-            lines.append(f"{self.lines - self.done:,} lines are left: the same command goes on with them")
+            lines.append(f"{_lines(self.lines - self.done)} left: the same command goes on from here")
         return "\n".join(lines)
+
+
+def exit_code(end: End | None, journal: Journal, total: int, forgiving: MaxFailures) -> int:
+    """Return the exit code of a batch of `total` lines; `end` is None if nothing was left to do."""
+    how = How.THROUGH if end is None else end.how
+    if how is How.THROUGH:
+        return 0 if forgiving.forgives(journal.failed_count, total) else _SOME_FAILED
+    return _EXIT_CODES.get(how, _FAILED)
 
 
 def cost_per_million(micros: int, tokens: int) -> int | None:
     """Return what a million tokens cost, in micro-units; None without tokens."""
     return round(Fraction(micros * _MILLION, tokens)) if tokens else None
+
+
+def _lines(number: int) -> str:
+    return f"{number:,} line" if number == 1 else f"{number:,} lines"
 
 
 def _run(outcome: Outcome) -> dict[str, Any]:
@@ -71,6 +89,7 @@ def _run(outcome: Outcome) -> dict[str, Any]:
     return {
         "ended": outcome.end.how.value,
         "why": outcome.end.why or None,
+        "engine_log": list(outcome.end.log),
         "requests": tally.requests,
         "failed": tally.failed,
         "sent_again": tally.sent_again,
@@ -96,10 +115,11 @@ def _run_in_words(outcome: Outcome) -> list[str]:
     tally, seconds = outcome.tally, outcome.seconds
     tokens = tally.prompt_tokens + tally.generation_tokens
     lines = [f"{outcome.end.how.value}: {outcome.end.why}"] if outcome.end.why else []
+    lines += [f"  its log: {line}" for line in outcome.end.log]
     speed = tokens / seconds if seconds else 0.0
     again = f", {tally.sent_again:,} times sent again" if tally.sent_again else ""
     lines.append(
-        f"this run: {tally.requests:,} lines in {format_duration(seconds)}{again}; "
+        f"this run: {_lines(tally.requests)} in {format_duration(seconds)}{again}; "
         f"{tally.prompt_tokens:,} tokens in, {tally.generation_tokens:,} out, {speed:,.0f} a second"
     )
     for currency, micros in outcome.spent.items():

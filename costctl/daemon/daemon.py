@@ -220,7 +220,8 @@ def _signals(ask_to_end: Callable[[str], None]) -> Iterator[None]:
         loop.call_soon_threadsafe(ask_to_end, signal.Signals(number).name)
 
     for number in _SIGNALS:
-        signal.signal(number, heard)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
+            signal.signal(number, heard)
     try:
         yield
     finally:

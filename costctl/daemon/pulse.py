@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from costctl.domain.engines import Counters
     from costctl.ports import Clock
 
+_LAST_LINES, _LONGEST_LINE = 5, 500
 _COUNTED_S = 0.05
 """Counters that are no older than this are not read again."""
 
@@ -47,11 +48,17 @@ class Pulse:
         return {
             "engine": state.state.value,
             "failures": state.failures,
+            "failed_starts": state.failed_starts,
             "failure": state.failure or None,
+            "log": self._last_lines() if state.failure else [],
             "counters": counters_told(run.counters) if run is not None and ready and not run.counters_problem else None,
             "gpu_percent": self._gpu_percent(),
             **self._spent(since),
         }
+
+    def _last_lines(self) -> list[str]:
+        run = self._supervisor.last_run
+        return [] if run is None else [line[:_LONGEST_LINE] for line in list(run.tail)[-_LAST_LINES:]]
 
     def _gpu_percent(self) -> int | None:
         known = [gpu.utilisation_percent for gpu in self._activity.readings if gpu.utilisation_percent is not None]
@@ -76,4 +83,5 @@ def counters_told(counters: Counters | None) -> dict[str, Any] | None:
         "waiting": counters.waiting,
         "prompt_tokens": counters.prompt_tokens,
         "generation_tokens": counters.generation_tokens,
+        "kv_cache_percent": counters.kv_cache_percent,
     }

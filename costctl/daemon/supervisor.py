@@ -106,9 +106,12 @@ class Supervisor:
         assert self.run.plan is not None  # noqa: S101
         return self.run.plan
 
-    def leave(self) -> None:
-        """Count a request that entered as ended: its last byte is out, or its client is gone."""
-        self._step(life.RequestEnded())
+    def leave(self, *, answered: bool = False) -> None:
+        """Count a request that entered as ended: its last byte is out, or its client is gone.
+
+        `answered` says that the engine did what was asked, which proves that it is sound.
+        """
+        self._step(life.RequestEnded(answered))
 
     async def _wait(self) -> None:
         waiter = _Waiter(asyncio.get_running_loop().create_future())

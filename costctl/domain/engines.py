@@ -53,12 +53,14 @@ class ExitStatus:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counters:
-    """The engine's own counters: requests it holds, and tokens since its process started."""
+    """The engine's own counters: requests it holds, tokens since its process started, how full its KV cache is."""
 
     running: int
     waiting: int
     prompt_tokens: int
     generation_tokens: int
+    kv_cache_percent: int | None = None
+    """Of the fullest, if there are several."""
 
     @property
     def tokens(self) -> int:
@@ -81,22 +83,28 @@ _FIELD_OF = {
     "llamacpp:prompt_tokens_total": "prompt_tokens",
     "llamacpp:tokens_predicted_total": "generation_tokens",
 }
+_KV_CACHE_SHARES = frozenset(("vllm:kv_cache_usage_perc", "sglang:token_usage", "llamacpp:kv_cache_usage_ratio"))
 
 
 def read_counters(exposition: str) -> Counters | None:
     """Return the counters in a Prometheus text, summed over engines and models; None if it has none of them."""
     totals = {"running": 0.0, "waiting": 0.0, "prompt_tokens": 0.0, "generation_tokens": 0.0}
+    shares = []
     seen = False
     for line in exposition.splitlines():
         name = line.partition("{")[0].partition(" ")[0]
-        wanted = _FIELD_OF.get(name)
-        if wanted is None:
+        if name not in _FIELD_OF and name not in _KV_CACHE_SHARES:
             continue
         try:
-            totals[wanted] += float(line.rpartition(" ")[2])
+            value = float(line.rpartition(" ")[2])
         except ValueError:
             continue
+        if name in _KV_CACHE_SHARES:
+            shares.append(value)
+            continue
+        totals[_FIELD_OF[name]] += value
         seen = True
     if not seen or any(total != total or total in (float("inf"), float("-inf")) for total in totals.values()):  # noqa: PLR0124 - NaN
         return None
-    return Counters(**{name: int(total) for name, total in totals.items()})
+    fullest = round(100 * max(shares)) if shares and all(0 <= share <= 1 for share in shares) else None
+    return Counters(**{name: int(total) for name, total in totals.items()}, kv_cache_percent=fullest)

@@ -28,9 +28,7 @@ from enum import StrEnum
 BACKOFF_FIRST_S = 2.0
 BACKOFF_LONGEST_S = 300.0
 HEALTHY_AFTER_S = 60.0
-"""A run that was ready for so long has proved itself: the next failure counts as the first."""
-
-
+"""A run that was ready for so long, or has answered a request, has proved itself: its failure counts as the first."""
 FUTILE_AFTER_FAILURES = 3
 """After so many failures in a row, requests that are turned away no longer count as work: a client that keeps asking an
 engine that cannot start must not keep the machine up, and billed, for ever."""
@@ -55,7 +53,8 @@ class Lifecycle:
 
     `in_flight` requests are with the engine, `waiting` ones wait for it. `last_work_at` is when the last byte of a
     request went out or one was turned away; `closing` means that the daemon ends and starts nothing any more. `reason`
-    is why it is in this state, `failure` how the last run broke.
+    is why it is in this state, `failure` how the last run broke. `failures` runs in a row broke before they had proved
+    themselves, the last one in any case; of these `failed_starts`, the latest, were never ready.
     """
 
     state: EngineState
@@ -66,6 +65,9 @@ class Lifecycle:
     most_waiting: int = 4096
     closing: bool = False
     failures: int = 0
+    failed_starts: int = 0
+    has_answered: bool = False
+    """Whether the run that is ready has answered a request."""
     retry_at: float = 0.0
     reason: str = ""
     failure: str = ""
@@ -86,7 +88,9 @@ class WaiterLeft:
 
 @dataclass(frozen=True, slots=True)
 class RequestEnded:
-    """The last byte of an admitted request is out, or its client left."""
+    """The last byte of an admitted request is out, or its client left; `answered` if the engine did what was asked."""
+
+    answered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +179,8 @@ def step(now: Lifecycle, event: Event, at: float) -> tuple[Lifecycle, Effects]: 
             return _request_came(now, at)
         case WaiterLeft():
             return replace(_with_work(now, at), waiting=max(0, now.waiting - 1)), ()
-        case RequestEnded():
-            return _request_ended(now, at)
+        case RequestEnded(answered):
+            return _request_ended(now, at, answered=answered)
         case StartWanted():
             return _launch(now, at) if _may_launch(now, at) else (now, ())
         case EngineAnswered():
@@ -217,8 +221,9 @@ def _with_work(now: Lifecycle, at: float) -> Lifecycle:
     return now if now.failures >= FUTILE_AFTER_FAILURES else replace(now, last_work_at=at)
 
 
-def _request_ended(now: Lifecycle, at: float) -> tuple[Lifecycle, Effects]:
-    after = replace(now, in_flight=max(0, now.in_flight - 1), last_work_at=at)
+def _request_ended(now: Lifecycle, at: float, *, answered: bool) -> tuple[Lifecycle, Effects]:
+    has_answered = now.has_answered or (answered and now.state is EngineState.READY)
+    after = replace(now, in_flight=max(0, now.in_flight - 1), last_work_at=at, has_answered=has_answered)
     drained = after.in_flight == 0 and after.state is EngineState.STOPPING
     return after, (Effect.DRAINED,) if drained else ()
 
@@ -226,18 +231,23 @@ def _request_ended(now: Lifecycle, at: float) -> tuple[Lifecycle, Effects]:
 def _answered(now: Lifecycle, at: float) -> tuple[Lifecycle, Effects]:
     if now.state is not EngineState.STARTING:
         return now, ()
-    ready = _enter(now, EngineState.READY, at)
+    ready = replace(_enter(now, EngineState.READY, at), failed_starts=0, has_answered=False)
     return replace(ready, in_flight=now.in_flight + now.waiting, waiting=0), (Effect.ADMIT_WAITING,)
 
 
 def _broke(now: Lifecycle, reason: str, at: float) -> tuple[Lifecycle, Effects]:
     if now.state not in (EngineState.STARTING, EngineState.READY):
         return now, ()
-    proved = now.state is EngineState.READY and at - now.since >= HEALTHY_AFTER_S
+    was_ready = now.state is EngineState.READY
+    proved = was_ready and (now.has_answered or at - now.since >= HEALTHY_AFTER_S)
     failures = 1 if proved else now.failures + 1
-    broken = _enter(now, EngineState.STOPPING, at, reason=reason)
-    backoff = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2.0 ** (failures - 1))
-    broken = replace(broken, failures=failures, retry_at=at + backoff, failure=reason)
+    broken = replace(
+        _enter(now, EngineState.STOPPING, at, reason=reason),
+        failures=failures,
+        failed_starts=now.failed_starts + (not was_ready),
+        retry_at=at + min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2.0 ** (failures - 1)),
+        failure=reason,
+    )
     refused, effects = _refuse_waiting(broken, at)
     return refused, (*effects, Effect.END_ENGINE)
 
@@ -249,7 +259,8 @@ def _stop(now: Lifecycle, reason: str, *, closing: bool, at: float) -> tuple[Lif
         after, effects = _refuse_waiting(after, at)
     if now.state in (EngineState.STARTING, EngineState.READY):
         # A stop that was asked for is no failure: whatever failed before is forgotten.
-        stopping = replace(_enter(after, EngineState.STOPPING, at, reason=reason), failures=0, retry_at=0.0)
+        stopping = _enter(after, EngineState.STOPPING, at, reason=reason)
+        stopping = replace(stopping, failures=0, failed_starts=0, retry_at=0.0)
         return stopping, (*effects, Effect.END_ENGINE)
     return after, effects
 

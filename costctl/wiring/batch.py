@@ -20,6 +20,7 @@ from costctl.batch.lease import LeaseClient
 from costctl.batch.pace import Limits
 from costctl.batch.runner import Runner, Work
 from costctl.batch.sender import Sender, open_session
+from costctl.errors import CostctlError
 from costctl.wiring import load_settings
 from costctl.wiring.connections import allow_many_connections
 
@@ -67,10 +68,11 @@ class Order:
 class Outcome:
     """How a run ended and what it took; `spent` in micro-units of each currency, `last_words` are the daemon's.
 
-    `follows` says whether the daemon was asked for what was wished for after the batch.
+    `follows` says whether the daemon was asked for what was wished for after the batch; `error` is what broke it off.
     """
 
     end: End
+    error: CostctlError | None
     tally: Tally
     seconds: float
     spent: Mapping[str, int]
@@ -90,9 +92,6 @@ def run_batch(
         away_patience_s: how long the daemon may be away before the run is given up.
         tally: what is counted.
         show: is called with what the daemon tells, every second or so.
-
-    Raises:
-        CostctlError: the daemon refuses it, or results cannot be kept.
     """
     allow_many_connections()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -131,15 +130,13 @@ async def _run(
         )
         follow = False
         try:
-            with _on_signals(conduct.interrupt):
-                end = await conduct.run(patience_s=_LAST_LINES_S)
-                if end.how is How.THROUGH:
-                    await asyncio.to_thread(journal.finish, in_order=order.in_order)
+            end, error = await _to_its_end(conduct, order, journal)
             follow = order.shall_follow(end)
         finally:
             await conduct.close(then=follow)
     return Outcome(
         end=end,
+        error=error,
         tally=tally,
         seconds=clock.monotonic() - began_s,
         spent=conduct.spent,
@@ -148,13 +145,25 @@ async def _run(
     )
 
 
+async def _to_its_end(conduct: Conduct, order: Order, journal: Journal) -> tuple[End, CostctlError | None]:
+    try:
+        with _on_signals(conduct.interrupt):
+            end = await conduct.run(patience_s=_LAST_LINES_S)
+            if end.how is How.THROUGH:
+                await asyncio.to_thread(journal.finish, in_order=order.in_order)
+    except CostctlError as error:
+        return End(how=How.INTERRUPTED if conduct.is_interrupted else How.BROKEN, why=str(error)), error
+    return end, None
+
+
 @contextmanager
 def _on_signals(interrupt: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup means it
+    for number in heard:
         loop.add_signal_handler(number, interrupt)
     try:
         yield
     finally:
-        for number in _SIGNALS:
+        for number in heard:
             loop.remove_signal_handler(number)

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 
 from fakes.clock import FakeClock, settle
 
@@ -35,10 +35,12 @@ class Post:
     def __init__(self, clock, script, takes_s):
         self.clock, self.script, self.takes_s = clock, script, takes_s
         self.sent = Counter()
+        self.sent_at = defaultdict(list)
         self.in_flight = self.most_in_flight = 0
 
     async def send(self, job):
         self.sent[job.line] += 1
+        self.sent_at[job.line].append(self.clock.monotonic())
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:

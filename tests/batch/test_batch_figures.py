@@ -104,7 +104,14 @@ def test_a_million_tokens_cost_what_they_cost_with_one_rounding():
 
 def outcome(**more):
     tally = Tally(requests=90, failed=1, prompt_tokens=600_000, generation_tokens=400_000)
-    given = {"end": End(how=How.THROUGH), "tally": tally, "seconds": 100.0, "follows": False, "last_words": ""}
+    given = {
+        "end": End(how=How.THROUGH),
+        "tally": tally,
+        "seconds": 100.0,
+        "follows": False,
+        "last_words": "",
+        "error": None,
+    }
     return Outcome(**(given | {"spent": {"CNY": 50_000}} | more))
 
 
@@ -125,7 +132,7 @@ def test_a_summary_says_what_came_of_it_and_what_it_cost():
 def test_a_batch_that_is_not_through_names_no_results_and_says_how_to_go_on():
     text = summary(done=40, outcome=outcome(end=End(how=How.CANCELLED, why="by hand"))).as_text()
     assert "cancelled: by hand" in text
-    assert text.endswith("60 lines are left: the same command goes on with them")
+    assert text.endswith("60 lines left: the same command goes on from here")
     assert summary(done=40).as_json()["results"] is None
 
 

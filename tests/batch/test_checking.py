@@ -15,7 +15,7 @@ from costctl.batch.jobs import read_jobs
 from costctl.batch.paths import BatchPaths
 from costctl.batch.repeats import Repeats
 from costctl.batch.sources import open_source
-from costctl.batch.values import Form, Problem
+from costctl.batch.values import Form, Identical, Problem
 from costctl.errors import BadValueError, CostctlError
 
 TWO = '{"prompt": "a"}\n{"prompt": "b"}\n'
@@ -139,6 +139,27 @@ def test_requests_that_ask_for_the_same_are_found(folder):
     checked = folder.check("\n".join(lines))
     assert [checked.first_line(line) for line in range(1, 6)] == [1, 2, 1, 4, 1]
     assert (checked.total, checked.unique_requests) == (5, 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "auto"),
+    [
+        ({}, 1),
+        ({"temperature": 0}, 1),
+        ({"temperature": 0.7}, 3),
+        ({"temperature": 0.7, "seed": 0}, 1),
+        ({"temperature": 0.7, "seed": None}, 3),
+    ],
+)
+def test_requests_for_samples_are_computed_each_unless_it_is_said_otherwise(folder, fields, auto):
+    source = folder.source((json.dumps({"prompt": "a", **fields}) + "\n") * 3)
+    uniques = [check(source, Defaults(model="qwen"), identical=each).unique_requests for each in Identical]
+    assert uniques == [auto, 1, 3]
+
+
+def test_what_is_not_sampled_is_no_sample_whatever_temperature_it_states(folder):
+    line = {"url": "/v1/embeddings", "body": {"input": "a", "temperature": 1}}
+    assert folder.check((json.dumps(line) + "\n") * 2).unique_requests == 1
 
 
 def test_texts_with_the_same_hash_are_told_apart():

@@ -161,14 +161,24 @@ async def test_a_daemon_that_refuses_ends_the_run_with_its_words():
     await bench.conduct.close(then=False)
 
 
-async def test_an_engine_that_fails_three_times_in_a_row_is_given_up():
+async def test_an_engine_that_does_not_start_three_times_in_a_row_is_given_up():
     bench = Bench()
     for failures in (1, 1, 2, 3):  # one was there before this batch
-        await bench.tell(running(engine="failed", failures=failures, failure="out of memory"))
+        told = running(engine="failed", failures=failures, failed_starts=failures, failure="out of memory")
+        await bench.tell(told)
     assert not bench.runner.stops
-    await bench.tell(running(engine="stopping", failures=4, failure="out of memory"))
+    await bench.tell(running(engine="stopping", failures=4, failed_starts=4, failure="out of memory"))
     end = await bench.end()
     assert (end.how, end.why) == (How.NO_ENGINE, "out of memory")
+
+
+async def test_an_engine_that_starts_but_breaks_before_it_answers_is_given_up_later():
+    bench = Bench()
+    for failures in range(8):
+        await bench.tell(running(failures=failures), running(engine="failed", failures=failures, failure="a crash"))
+    assert not bench.runner.stops
+    await bench.tell(running(engine="failed", failures=8, failure="a crash"))
+    assert (await bench.end()).how is How.NO_ENGINE
 
 
 async def test_an_engine_that_is_killed_again_and_again_is_not_given_up_as_long_as_lines_are_answered():
@@ -199,6 +209,8 @@ async def test_an_interruption_comes_before_what_follows_from_it():
     await bench.tell(running())
     bench.conduct.interrupt()
     bench.conduct.interrupt()
+    await bench.tell(running())
+    assert bench.shown[-1].state == "stopping"
     await bench.tell(Told(state="cancelled", reason="late"))
     assert (await bench.end()).how is How.INTERRUPTED
     assert bench.runner.stops == 3

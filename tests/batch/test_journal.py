@@ -4,6 +4,7 @@ import json
 import resource
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from costctl.batch.checking import Fingerprint
 from costctl.batch.journal import Journal
 from costctl.batch.records import HEADER_BYTES, RECORD_BYTES
 from costctl.batch.results import Failure, Result, renamed, result_line
-from costctl.errors import CostctlError, RefusedError
+from costctl.errors import BadValueError, CostctlError, RefusedError
 
 JOB = Fingerprint(source=b"s" * 16, defaults=b"d" * 16)
 LOST = Failure(code="timeout", message="no answer in 600 s")
@@ -182,8 +183,21 @@ def test_two_cannot_work_on_one_batch(opened):
     opened().abandon()
 
 
-def test_a_folder_that_is_not_there_is_told(folder):
+@pytest.mark.parametrize("place", ["-", "/dev/null"])
+def test_results_that_could_not_be_gone_on_with_are_refused(folder, place):
+    with pytest.raises(BadValueError, match="a file of their own"):
+        type(folder.paths)(results=Path(place))
+
+
+def test_a_folder_that_is_not_there_is_told_before_anything_is_read(folder):
+    with pytest.raises(BadValueError, match=r"there is no folder .*/none for results.jsonl"):
+        type(folder.paths)(results=folder.path / "none" / "results.jsonl")
+
+
+def test_a_folder_that_went_away_is_told(folder):
+    (folder.path / "none").mkdir()
     paths = type(folder.paths)(results=folder.path / "none" / "results.jsonl")
+    (folder.path / "none").rmdir()
     with pytest.raises(CostctlError, match=r"cannot write .*/none/results.jsonl.journal: No such file or directory"):
         Journal.open(paths, JOB, 1)
 
@@ -255,8 +269,9 @@ def test_an_answer_of_several_lines_is_one_line():
     assert (line.count(b"\n"), json.loads(line)["response"]["body"]) == (1, {"a": 1})
 
 
-def test_an_error_that_is_no_json_is_a_text():
-    line = result_line("k", "a", Result(status_code=502, body=b"<h1>Bad \xff gateway</h1>\n"))
+@pytest.mark.parametrize("status_code", [200, 502])
+def test_an_answer_that_is_no_json_is_a_text(status_code):
+    line = result_line("k", "a", Result(status_code=status_code, body=b"<h1>Bad \xff gateway</h1>\n"))
     assert json.loads(line)["response"]["body"] == "<h1>Bad \ufffd gateway</h1>\n"
 
 

@@ -1,9 +1,11 @@
 import asyncio
+import random
 
 import pytest
 from fakes.clock import InlineThreads, settle
 from running_batch import Bench, ok, status
 
+from costctl.batch.retries import Tries
 from costctl.batch.sender import AwayError, BrokenOffError
 from costctl.errors import CostctlError
 
@@ -87,6 +89,38 @@ async def test_a_line_that_breaks_whatever_it_meets_is_given_up(trouble, times, 
     await bench.over()
     assert bench.post.sent[2] == times
     assert bench.book.outcome(2) == outcome
+
+
+async def test_a_line_that_breaks_the_engine_takes_no_other_with_it():
+    poison = 7
+
+    def engine_that_breaks(line, time):
+        """It breaks half a second after that line has come, and so do all that are there."""
+        now = bench.clock.monotonic()
+        broke = any(now - 1.0 <= came + 0.5 <= now for came in bench.post.sent_at[poison])
+        return status(502) if broke else ok()
+
+    bench = Bench(40, engine_that_breaks, first=32)
+    bench.start()
+    await bench.over()
+    assert {line for line in range(1, 41) if bench.book.outcome(line) != 200} == {poison}
+    assert bench.post.sent[poison] == 8
+    assert max(times for line, times in bench.post.sent.items() if line != poison) <= 4
+
+
+def test_lines_do_not_sleep_longer_than_they_have_a_reason_to():
+    chance = random.Random(1)
+    assert all(Tries(broken=7).pause_s(chance) <= 0.5 for _ in range(100)), "the next engine may be ready"
+    assert all(2.0 < Tries(refused=9, asked_s=2.0).pause_s(chance) <= 2.5 for _ in range(100)), "the server knows"
+    assert all(3.0 <= Tries(refused=9).pause_s(chance) <= 30.0 for _ in range(100))
+
+
+async def test_a_daemon_that_is_back_is_found_within_two_seconds():
+    bench = Bench(4, lambda line, time: AwayError("gone") if bench.clock.monotonic() < 1600 else ok())
+    bench.start()
+    await bench.clock.advance(600 + 3.5)
+    assert len(bench.book.results) == 4
+    await bench.over()
 
 
 async def test_an_engine_that_is_busy_for_long_costs_no_line_and_slows_the_pace():

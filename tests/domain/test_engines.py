@@ -12,16 +12,27 @@ vllm:num_requests_waiting{engine="0",model_name="m"} 1.0
 vllm:prompt_tokens_total{engine="0",model_name="m"} 1.2e+03
 vllm:generation_tokens_total{engine="0",model_name="m"} 50.0
 vllm:prompt_tokens_created{engine="0",model_name="m"} 1.7e+09
+vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.34
 """
 
 
 def test_vllms_counters_are_read():
-    assert read_counters(VLLM) == Counters(running=3, waiting=1, prompt_tokens=1200, generation_tokens=50)
+    assert read_counters(VLLM) == Counters(
+        running=3, waiting=1, prompt_tokens=1200, generation_tokens=50, kv_cache_percent=34
+    )
 
 
 def test_counters_are_summed_over_engines_and_models():
-    both = VLLM + VLLM.replace('engine="0"', 'engine="1"')
-    assert read_counters(both) == Counters(running=6, waiting=2, prompt_tokens=2400, generation_tokens=100)
+    both = VLLM + VLLM.replace('engine="0"', 'engine="1"').replace("0.34", "0.5")
+    assert read_counters(both) == Counters(
+        running=6, waiting=2, prompt_tokens=2400, generation_tokens=100, kv_cache_percent=50
+    )
+
+
+def test_a_share_that_is_none_is_left_out():
+    counters = read_counters(VLLM.replace("0.34", "NaN"))
+    assert counters is not None
+    assert counters.kv_cache_percent is None
 
 
 @pytest.mark.parametrize(

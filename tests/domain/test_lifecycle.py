@@ -112,6 +112,29 @@ def test_an_engine_that_was_ready_for_a_while_has_proved_itself():
     assert crashed_at_once.failures == 6
 
 
+def test_an_engine_that_has_answered_a_request_has_proved_itself_however_soon_it_crashes():
+    state, at = replace(FAILED, failures=5), 1000.0
+    for _ in range(20):
+        state, _ = after(state, RequestCame(), EngineAnswered(), RequestEnded(answered=True), at=at)
+        state, _ = after(state, EngineBroke("killed"), EngineGone(), at=at)
+        assert (state.failures, state.retry_at - at) == (1, BACKOFF_FIRST_S)
+        at = state.retry_at
+
+
+def test_an_answer_of_an_earlier_engine_proves_nothing_of_this_one():
+    ready, _ = after(FAILED, RequestCame(), EngineAnswered(), RequestEnded(answered=True), at=100.0)
+    crashed, _ = after(ready, EngineBroke("killed"), EngineGone(), at=100.0)
+    again, _ = after(crashed, RequestCame(), EngineAnswered(), RequestEnded(), EngineBroke("at once"), at=200.0)
+    assert again.failures == 2
+
+
+def test_only_starts_that_failed_since_an_engine_was_ready_count_as_failed_starts():
+    state, _ = after(FAILED, StartWanted(), EngineBroke("no memory"), EngineGone(), at=1000.0)
+    assert (state.failures, state.failed_starts) == (2, 2)
+    state, _ = after(state, StartWanted(), EngineAnswered(), EngineBroke("crash"), EngineGone(), at=2000.0)
+    assert (state.failures, state.failed_starts) == (3, 0)
+
+
 def test_a_stop_that_was_asked_for_forgets_earlier_failures():
     state, _ = after(replace(FAILED, failures=5), StartWanted(), EngineAnswered(), StopWanted("idle"), at=1000.0)
     assert after(state, EngineGone())[0].state is EngineState.OFF

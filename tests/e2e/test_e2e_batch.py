@@ -1,8 +1,11 @@
 """`costctl batch` with real processes: nothing is lost and nothing computed twice, whoever is killed."""
 
+import fcntl
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import socket
 import stat
@@ -35,10 +38,12 @@ class Batches:
                 file.write(json.dumps(request) + "\n")
         return path
 
-    def start(self, *arguments):
-        """Start `costctl batch` without waiting for it."""
+    def start(self, *arguments, largest_file_bytes=None, ignores_hangup=False):
+        """Start `costctl batch` without waiting for it; for a file that grows too large the disk is full."""
+        limit = () if largest_file_bytes is None else ("prlimit", f"--fsize={largest_file_bytes}")
+        limit = ("nohup", *limit) if ignores_hangup else limit
         process = subprocess.Popen(
-            [sys.executable, "-m", "costctl", "batch", *arguments],
+            [*limit, sys.executable, "-m", "costctl", "batch", *arguments],
             env=self.box.environment,
             cwd=self.box.folder,
             stdout=subprocess.PIPE,
@@ -133,27 +138,42 @@ def test_killed_twice_and_resumed_it_gives_what_an_uninterrupted_run_gives(box, 
     assert box.consistent()
 
 
-def test_an_engine_that_is_killed_costs_no_line(box, batches):
+def test_a_full_disk_loses_nothing_and_the_same_command_goes_on_once_there_is_room(box, batches):
+    box.serve("--idle-shutdown", "off", engine=PACED)
+    batches.write()
+    full = ended(batches.start("jobs.jsonl", largest_file_bytes=50_000), 1)[1]
+    safe = re.search(r"the disk is full; (\d+) lines are safe, and the same command goes on from there", full)
+    assert batches.run("jobs.jsonl")["run"]["requests"] == LINES - int(safe[1])
+    assert len(batches.answers()) == LINES
+
+
+def test_an_engine_that_is_killed_again_and_again_costs_no_line(box, batches):
+    kills = 3
     box.serve("--idle-shutdown", "off", engine=PACED)
     batches.write()
     process = batches.start("jobs.jsonl", "--json")
-    until(lambda: batches.done_lines() >= 50, "some lines to be done")
-    os.kill(box.status()["engine"]["pid"], signal.SIGKILL)
+    for _ in range(kills):
+        box.engine_is("ready")
+        before = batches.done_lines()
+        until(lambda before=before: batches.done_lines() >= before + 20, "some lines to be done")
+        os.kill(box.status()["engine"]["pid"], signal.SIGKILL)
+        box.engine_is("failed")
     out, _ = ended(process, 0)
     assert len(batches.answers()) == LINES
     assert json.loads(out)["run"]["sent_again"] > 0
-    assert box.log().count("engine: starting") == 2
+    assert box.log().count("engine: starting") == kills + 1
 
 
 def test_a_daemon_that_is_restarted_is_found_again(box, batches):
     daemon = box.serve("--idle-shutdown", "off", engine=PACED)
     batches.write()
     process = batches.start("jobs.jsonl", "--json")
-    until(lambda: batches.done_lines() >= 50, "some lines to be done")
+    until(lambda: batches.done_lines() >= 150, "half of the lines to be done")
     daemon.kill()
     box.serve("--idle-shutdown", "off", engine=PACED)
     ended(process, 0)
     assert len(batches.answers()) == LINES
+    assert box.log("engine.log").count('/chat/completions HTTP/1.1" 200') <= LINES + 64, "only what was in flight again"
     assert box.consistent()
 
 
@@ -164,11 +184,22 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(box, batches):
     until(lambda: batches.done_lines() >= 50, "some lines to be done")
     process.send_signal(signal.SIGINT)
     out, err = ended(process, 130)
-    assert "the same command goes on with them" in out
+    assert "the same command goes on from here" in out
     assert "Traceback" not in err
     assert box.status()["engine"]["state"] == "ready"
     batches.run("jobs.jsonl")
     assert len(batches.answers()) == LINES
+
+
+def test_nohup_is_believed(box, batches):
+    batches.write(lines=60)
+    process = batches.start("jobs.jsonl", "--", *PACED, ignores_hangup=True)
+    until(lambda: (box.home / "control.sock").exists() and batches.done_lines(), "some lines to be done")
+    process.send_signal(signal.SIGHUP)
+    for daemon in box.processes():
+        daemon.send_signal(signal.SIGHUP)
+    ended(process, 0)
+    assert len(batches.answers()) == 60
 
 
 def test_batches_queue_one_can_be_cancelled_and_goes_on_later(box, batches):
@@ -212,6 +243,42 @@ def test_an_engine_that_does_not_start_is_exit_code_3_and_why(box, batches):
     assert done.returncode == 3, (done.stdout, done.stderr)
     assert "memory" in done.stdout
     assert not box.processes()
+    done = box.run("batch", "jobs.jsonl", "--", "--nonsense")
+    assert done.returncode == 3, (done.stdout, done.stderr)
+    assert "its log: sim-engine: error: unrecognized arguments: --nonsense" in done.stdout
+
+
+def test_a_daemon_that_cannot_start_for_the_batch_is_exit_code_3_and_why(box, batches):
+    batches.write(lines=5)
+    done = box.run("batch", "jobs.jsonl", COSTCTL_ENGINE="command", COSTCTL_ENGINE_COMMAND="")
+    assert done.returncode == 3, (done.stdout, done.stderr)
+    assert "the daemon did not start: --engine command needs --engine-command" in done.stderr
+    (box.home).mkdir(exist_ok=True)
+    shutil.rmtree(box.home / "logs")
+    (box.home / "logs").write_text("in the way")
+    assert "cannot start a daemon" in box.refused("batch", "jobs.jsonl", code=3)
+
+
+def test_a_home_that_another_daemon_is_about_to_leave_is_waited_for(box, batches):
+    batches.write(lines=5)
+    box.home.mkdir()
+    with (box.home / "daemon.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = batches.start("jobs.jsonl", "--", *QUICK)
+        until(lambda: "already runs" in box.log("detached.log"), "its own daemon to be turned away")
+    ended(process, 0)
+
+
+def test_a_daemon_that_was_started_for_one_batch_stays_for_another(box, batches):
+    batches.write("first.jsonl", lines=2, max_tokens=100)
+    batches.write(lines=100, max_tokens=20)
+    first = batches.start("first.jsonl", "--", *PACED)
+    until(lambda: (box.home / "control.sock").exists() and batches.under_way(), "the first to run")
+    second = batches.start("jobs.jsonl", "--share")
+    until(lambda: len(batches.under_way()) == 2, "the second to be there")
+    ended(first, 0)
+    ended(second, 0)
+    assert len(batches.answers()) == 100
 
 
 @pytest.mark.parametrize("fails", [False, True])

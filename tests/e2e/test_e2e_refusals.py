@@ -112,7 +112,7 @@ def test_without_a_ledger_reports_say_what_to_do(box):
 
 def test_a_second_daemon_in_the_same_home_is_told_of_the_first(box):
     first = box.serve("--idle-shutdown", "off")
-    said = box.refused(*SIM, "--port", "1", code=1)
+    said = box.refused(*SIM, "--port", "1", code=5)
     assert f"(process {first.process.pid}) already runs in {box.home}" in said
     assert box.status()["pid"] == first.process.pid
 

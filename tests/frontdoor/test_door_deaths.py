@@ -264,3 +264,23 @@ async def test_the_openai_client_gets_a_plain_answer(client, engine):
     assert engine.plan().endpoint.uds
     assert (await client.chat.completions.create(**QUESTION)).choices[0].message.content == "hi"
     assert [request.path for request in engine.requests] == [CHAT]
+
+
+async def test_only_whole_answers_prove_that_the_engine_is_sound(door, engine):
+    async def refuse(exchange):
+        await exchange.body()
+        exchange.answer(status="400 Bad Request")
+
+    async def ask():
+        async with door.session() as session, session.post(CHAT, json={}) as answer:
+            await answer.read()
+        await door.quiet()
+        return door.state.has_answered
+
+    obliging = engine.script
+    engine.script = refuse
+    assert not await ask()
+    engine.script = stream_then_die(chat_chunk("Hel"))
+    assert not await ask()
+    engine.script = obliging
+    assert await ask()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _BODY_PATIENCE_S = 60.0
 _LAST_LINES = 5
+_FIRST_FAILURE = 400
 _OPEN_WITHOUT_KEY = frozenset(("/health", "/ping"))
 
 
@@ -145,16 +146,19 @@ class FrontDoor:
         except Refusal as refusal:
             return answers.refused(refusal, self._last_words(refusal))
         # One whose client leaves counts too, and be it at the last byte: the engine has worked for it.
-        is_served = True
+        is_served, is_answered = True, False
         try:
-            return await forward.forward(request, self._connected(plan), body if whole is None else whole, copy)
+            done = await forward.forward(request, self._connected(plan), body if whole is None else whole, copy)
+            is_answered = done.is_whole and done.response.status < _FIRST_FAILURE
         except forward.EngineLostError as error:
             is_served = False
             if body.failure is not None:
                 raise body.failure from None
             return answers.error(502, f"the engine broke off before it answered: {error}", "engine_died")
+        else:
+            return done.response
         finally:
-            self._supervisor.leave()
+            self._supervisor.leave(answered=is_answered)
             if is_served:
                 self._book.request_served(plan.model)
 
@@ -192,7 +196,7 @@ class FrontDoor:
                 404, "the engine that knew this response is not running any more", "response_not_found"
             )
         try:
-            return await forward.forward(request, upstream, b"")
+            return (await forward.forward(request, upstream, b"")).response
         except forward.EngineLostError as error:
             return answers.error(502, f"the engine broke off: {error}", "engine_died")
 

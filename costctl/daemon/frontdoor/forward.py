@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import aiohttp
 from aiohttp import hdrs, web
@@ -43,6 +43,13 @@ _LONGEST_EVENT = 2**20
 
 class EngineLostError(Exception):
     """The engine broke off before it began to answer."""
+
+
+class Forwarded(NamedTuple):
+    """The response that was sent, and whether the engine brought it to its end."""
+
+    response: web.StreamResponse
+    is_whole: bool
 
 
 class Tee(Protocol):
@@ -140,8 +147,8 @@ def _without(headers: MultiMapping[str], dropped: frozenset[str]) -> CIMultiDict
 
 async def forward(
     request: web.BaseRequest, upstream: Upstream, body: bytes | AsyncIterable[bytes], tee: Tee | None = None
-) -> web.StreamResponse:
-    """Pass a request on and its answer back, to `tee` too, and return the response that was sent.
+) -> Forwarded:
+    """Pass a request on and its answer back, to `tee` too.
 
     Raises:
         EngineLostError: the engine broke off before it answered; nothing was sent to the client.
@@ -171,7 +178,7 @@ async def _exchange(
     headers: CIMultiDict[str],
     body: bytes | AsyncIterable[bytes],
     tee: Tee | None,
-) -> web.StreamResponse:
+) -> Forwarded:
     made_before = upstream.connector.made
     exchange = upstream.session.request(
         request.method, upstream.url(request.raw_path), headers=headers, data=body or None, allow_redirects=False
@@ -193,7 +200,7 @@ def _began_to_answer(error: aiohttp.ServerDisconnectedError) -> bool:
     return not isinstance(error.message, str)
 
 
-async def _answer(request: web.BaseRequest, answer: aiohttp.ClientResponse, tee: Tee | None) -> web.StreamResponse:
+async def _answer(request: web.BaseRequest, answer: aiohttp.ClientResponse, tee: Tee | None) -> Forwarded:
     headers = _without(answer.headers, _NOT_FOR_CLIENT)
     if tee is not None:
         headers.update(tee.headers)
@@ -211,13 +218,14 @@ async def _answer(request: web.BaseRequest, answer: aiohttp.ClientResponse, tee:
         whole = web.Response(body=content, status=answer.status, reason=answer.reason, headers=headers)
         await whole.prepare(request)
         await whole.write_eof()
-        return whole
+        return Forwarded(whole, is_whole=True)
     return await _stream(request, answer, headers, tee)
 
 
 async def _stream(
     request: web.BaseRequest, answer: aiohttp.ClientResponse, headers: CIMultiDict[str], tee: Tee | None
-) -> web.StreamResponse:
+) -> Forwarded:
+    is_whole = True
     response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
     events = headers.get(hdrs.CONTENT_TYPE, "").startswith("text/event-stream")
     if events:
@@ -230,9 +238,10 @@ async def _stream(
             if tee is not None:
                 tee.end()
         except _BrokenOffError as error:
+            is_whole = False
             await _break_off(request, response, told=told, why=str(error))
         await response.write_eof()
-    return response
+    return Forwarded(response, is_whole=is_whole)
 
 
 class _BrokenOffError(Exception):

@@ -58,7 +58,7 @@ class OwnRoutes:
         if upstream is not None and request.method == "GET":  # vLLM has no HEAD
             try:
                 async with asyncio.timeout(_ENGINE_TIMEOUT_S):
-                    return await forward(request, upstream, b"")
+                    return (await forward(request, upstream, b"")).response
             except (EngineLostError, TimeoutError):
                 pass  # it has just gone, or is too busy: answer as if it were down
         return web.json_response({"object": "list", "data": [self._card()]})
