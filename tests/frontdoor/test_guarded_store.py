@@ -6,7 +6,7 @@ import time
 
 import pytest
 from fakes.answers import FakeStore
-from running_door import soon, until
+from wire import soon, until
 
 from costctl.daemon.frontdoor.guarded_store import GuardedStore
 from costctl.errors import AnswerStoreError
