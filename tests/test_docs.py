@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from pathlib import Path
@@ -20,7 +21,7 @@ def commands():
     lines = [line.strip().removeprefix("$ ") for line in README.splitlines()]
     known = tuple(f"costctl {name}" for name in COMMANDS)
     found = [line for line in lines if line.startswith(known) and not line.endswith("...")]
-    found += re.findall(r"`(costctl [a-z][^`]*)`", README)
+    found += [" ".join(words.split()) for words in re.findall(r"`(costctl\s[a-z][^`]*)`", README)]
     return sorted({line.partition("  #")[0].removesuffix(" --help").strip() for line in found})
 
 
@@ -30,7 +31,8 @@ def test_every_command_in_the_readme_is_understood(line):
     command = cli
     while isinstance(command, click.Group):
         name, command, arguments = command.resolve_command(click.Context(command), arguments)
-    command.make_context(name, arguments)
+    with contextlib.suppress(click.exceptions.Exit):  # an option that prints something, and that is all
+        command.make_context(name, arguments)
 
 
 def test_the_readme_was_searched():
