@@ -115,7 +115,7 @@ class Conduct:
             self._holding.result()  # no lease, no batch: what ended it is told
         return self._end or End(how=How.THROUGH)
 
-    async def close(self, *, then: bool) -> None:
+    async def close(self, *, complete: bool, then: bool) -> None:
         """Let go of the lease, and have done what was wished for after the batch if `then`."""
         if self._holding is None:
             return
@@ -124,7 +124,7 @@ class Conduct:
             await set_within(self._clock, self._leased, _LEASE_WITHIN_S)
         self._end = self._end or End(how=How.THROUGH)
         if self._lease is not None:
-            self._lease.through(self._tally.progress.since(self._base), then=then)
+            self._lease.through(self._tally.progress.since(self._base), complete=complete, then=then)
             await done_within(self._clock, self._holding, _LAST_ANSWER_S)
         elif wanted:
             self.last_words = f"the daemon is away, so --then {self._wish.then} was not done"

@@ -99,9 +99,9 @@ class LeaseClient:
         """Tell the daemon how far the batch is."""
         self._say(_progress(progress))
 
-    def through(self, progress: Progress, *, then: bool) -> None:
-        """Tell the daemon that the batch is through, and whether to do what was wished for then."""
-        self._say({**_progress(progress), "through": True, "then": then})
+    def through(self, progress: Progress, *, complete: bool, then: bool) -> None:
+        """Tell the daemon that this is all, whether all lines are done, and whether to do what was wished for then."""
+        self._say({**_progress(progress), "through": True, "complete": complete, "then": then})
         self.close()
 
     def close(self) -> None:

@@ -79,7 +79,7 @@ batch.add_command(for_daemon)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def list_(*, as_json: bool) -> None:
     """List the batches that run or wait, and the newest of the earlier ones."""
-    under_way, earlier = _under_way(), _earlier()[-_NEWEST:]
+    under_way, earlier = _under_way(), _earlier(last=_NEWEST)
     if as_json:
         click.echo(json.dumps({"under_way": under_way, "earlier": [each.as_json() for each in earlier]}, indent=2))
         return
@@ -123,12 +123,12 @@ def _under_way() -> list[dict[str, Any]]:
     return found
 
 
-def _earlier(name: str | None = None) -> list[Stretch]:
+def _earlier(name: str | None = None, *, last: int | None = None) -> list[Stretch]:
     from costctl.errors import LedgerMissingError
     from costctl.wiring.batch_history import read_history
 
     try:
-        return read_history(name)
+        return read_history(name, last=last)
     except LedgerMissingError:
         return []
 

@@ -86,6 +86,7 @@ class BatchRoutes:
                 told = _read(line)
                 self._batches.progressed(opened, read_progress(told))
                 if told.get("through"):
+                    opened.is_complete = bool(told.get("complete"))
                     return bool(told.get("then"))
         return False
 

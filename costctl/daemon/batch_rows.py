@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from costctl.domain.batches import Progress
+from costctl.domain.batches import Outcome, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,14 +58,14 @@ class BatchRows:
                 row.written = row.progress
                 self._write(partial(_progress_row, ids=row.ids, done=row.done))
 
-    def end(self, number: int, *, at: datetime) -> None:
-        """Write that work on the batch has ended, and what was done."""
-        self._end(self._rows.pop(number), at)
+    def end(self, number: int, outcome: Outcome, *, at: datetime) -> None:
+        """Write that work on the batch has ended, how, and what was done."""
+        self._end(self._rows.pop(number), outcome, at)
 
     def end_session(self, at: datetime) -> None:
         """End all rows with their session; the batches may go on."""
         for row in self._rows.values():
-            self._end(row, at)
+            self._end(row, Outcome.INTERRUPTED, at)
 
     def begin_session(self, session_id: int, at: datetime) -> None:
         """Begin rows in another session for the batches that go on."""
@@ -82,10 +82,10 @@ class BatchRows:
 
         self._write(verb)
 
-    def _end(self, row: _Row, at: datetime) -> None:
+    def _end(self, row: _Row, outcome: Outcome, at: datetime) -> None:
         ids, row.ids = row.ids, None
         if ids is not None:  # else it ended with its session
-            self._write(partial(_end_row, ids=ids, done=row.done, at=at))
+            self._write(partial(_end_row, ids=ids, done=row.done, outcome=outcome, at=at))
 
 
 def _progress_row(ledger: Ledger, *, ids: list[int], done: Progress) -> None:
@@ -93,6 +93,6 @@ def _progress_row(ledger: Ledger, *, ids: list[int], done: Progress) -> None:
         ledger.batch_progressed(ids[-1], done)
 
 
-def _end_row(ledger: Ledger, *, ids: list[int], done: Progress, at: datetime) -> None:
+def _end_row(ledger: Ledger, *, ids: list[int], done: Progress, outcome: Outcome, at: datetime) -> None:
     if ids:  # else its beginning was left out, and the log says so
-        ledger.end_batch(ids[-1], at=at, done=done)
+        ledger.end_batch(ids[-1], at=at, done=done, outcome=outcome)

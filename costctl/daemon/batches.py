@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from costctl.daemon.supervisor import Refusal
-from costctl.domain.batches import Lease, Progress, Then, Wish, may_begin, place_in_queue
+from costctl.domain.batches import Lease, Outcome, Progress, Then, Wish, may_begin, place_in_queue
 from costctl.domain.lifecycle import EngineState
 from costctl.domain.policy import Evidence
 from costctl.errors import RefusedError
@@ -40,6 +40,15 @@ class OpenLease:
     began: datetime | None = None
     cancelled: str | None = None
     """Why it was cancelled, if it was."""
+    is_complete: bool = False
+    """Whether all lines are done, as its client says."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it ends if it ends now."""
+        if self.cancelled is not None:
+            return Outcome.CANCELLED
+        return Outcome.DONE if self.is_complete else Outcome.INTERRUPTED
 
 
 class Batches:
@@ -109,8 +118,8 @@ class Batches:
         lease = opened.lease
         del self._open[lease.number]
         if opened.began is not None:
-            self._recorder.batch_ended(lease.number)
-            logger.info("batch %d (%s): %d lines, %d failed", *_told(lease))
+            self._recorder.batch_ended(lease.number, opened.outcome)
+            logger.info("batch %d (%s): %d lines, %d failed, %s", *_told(lease), opened.outcome)
         self._begin_next()
 
     def carry_out(self, wish: Wish) -> str:

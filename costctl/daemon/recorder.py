@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from costctl.daemon.run import EngineRun
     from costctl.daemon.session import Opening
-    from costctl.domain.batches import Progress, Wish
+    from costctl.domain.batches import Outcome, Progress, Wish
     from costctl.domain.gpus import GpuReading
     from costctl.domain.policy import Signal, Verdict
     from costctl.domain.stored_answers import Tokens
@@ -150,9 +150,9 @@ class Recorder:
         """Remember what has been done of a batch, to be written with the next beat."""
         self._batches.progressed(number, progress)
 
-    def batch_ended(self, number: int) -> None:
-        """Write that work on a batch has ended."""
-        self._batches.end(number, at=self.now())
+    def batch_ended(self, number: int, outcome: Outcome) -> None:
+        """Write that work on a batch has ended, and how."""
+        self._batches.end(number, outcome, at=self.now())
 
     # --- GPUs, decisions -----------------------------------------------------------------------------------------
 

@@ -70,6 +70,18 @@ class Wish:
     schedule_run: int | None = None
 
 
+class Outcome(StrEnum):
+    """How work on a batch ended."""
+
+    DONE = "done"
+    """All its lines are done, failed ones among them."""
+    INTERRUPTED = "interrupted"
+    """It went no further: its process ended, or the session did."""
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    """The daemon was killed in it; it is known up to the last heartbeat."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lease:
     """A batch's hold on the engine; instants are monotonic seconds, `began_at` is None while it is queued."""

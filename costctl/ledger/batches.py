@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
-from costctl.domain.batches import Progress
+from costctl.domain.batches import Outcome, Progress
 from costctl.errors import LedgerError
 from costctl.ledger.schema import BATCHES, SCHEDULE_RUNS
 from costctl.ledger.transactions import Transactions
@@ -40,8 +40,8 @@ class Batches(Transactions):
         with self._begin() as connection:
             connection.execute(update(BATCHES).where(*this).values(_counts(done)))
 
-    def end_batch(self, batch_id: int, *, at: datetime, done: Progress) -> None:
-        """Record what was done in it until `at`.
+    def end_batch(self, batch_id: int, *, at: datetime, done: Progress, outcome: Outcome) -> None:
+        """Record what was done in it until `at`, and how it ended.
 
         Raises:
             LedgerError: there is no such batch.
@@ -53,8 +53,17 @@ class Batches(Transactions):
                 raise LedgerError(f"the ledger has no batch {batch_id}")
             if at < began:
                 raise ValueError(f"batch {batch_id} began at {began}, it cannot end at {at}")
-            values = {**_counts(done), "ended_at": at, "outcome": "ended"}
+            values = {**_counts(done), "ended_at": at, "outcome": outcome}
             connection.execute(update(BATCHES).where(BATCHES.c.id == batch_id).values(values))
+
+    def newest_batches(self, name: str | None = None, *, last: int | None = None) -> list[Batch]:
+        """Return the `last` work on batches, or on those called `name`, in the order of their starts."""
+        query = select(*BATCHES.c).order_by(BATCHES.c.started_at.desc(), BATCHES.c.id.desc()).limit(last)
+        if name is not None:
+            query = query.where(BATCHES.c.name == name)
+        with self._look() as connection:
+            rows = connection.execute(query).all()
+        return [Batch(**row._mapping) for row in reversed(rows)]  # noqa: SLF001 - SQLAlchemy's public name for it
 
     def batches_of_runs(self, schedule_run_ids: Collection[int]) -> list[Batch]:
         """Return what runs of schedules worked on, in the order of their starts."""
@@ -79,7 +88,7 @@ def lose_batches(connection: Connection, session_id: int, *, at: datetime) -> No
     """End the session's batches that are still open at `at`, with what is known of them."""
     still_open = (BATCHES.c.session_id == session_id, BATCHES.c.ended_at.is_(None))
     for batch in connection.execute(select(BATCHES.c.id, BATCHES.c.started_at).where(*still_open)).all():
-        values = {"ended_at": max(at, batch.started_at), "outcome": "lost"}
+        values = {"ended_at": max(at, batch.started_at), "outcome": Outcome.LOST}
         connection.execute(update(BATCHES).where(BATCHES.c.id == batch.id).values(values))
 
 

@@ -15,12 +15,15 @@ from costctl.ledger.schema import ENGINE_RUNS, INSTANCES, PHASES, SESSIONS
 from costctl.ledger.transactions import Transactions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from datetime import datetime
 
     from sqlalchemy import Connection
 
     from costctl.domain.money import Price
+
+_AT_ONCE = 500
+"""A database takes so many values in one statement without complaint."""
 
 
 class Sessions(Transactions):
@@ -49,6 +52,14 @@ class Sessions(Transactions):
         """Return the session with this id."""
         with self._look() as connection:
             return next(iter(read_sessions(connection, sessions_query().where(SESSIONS.c.id == session_id))), None)
+
+    def sessions_numbered(self, session_ids: Iterable[int]) -> dict[int, Session]:
+        """Return the sessions with these ids, by id."""
+        ids = sorted(set(session_ids))
+        parts = [ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE)]
+        with self._look() as connection:
+            found = [read_sessions(connection, sessions_query().where(SESSIONS.c.id.in_(part))) for part in parts]
+        return {session.id: session for part in found for session in part}
 
     def sessions(
         self,

@@ -88,7 +88,6 @@ class CachedHour:
 class Batch:
     """The work on a batch in one session; `ended_at` and `outcome` are None while it goes on.
 
-    The outcome is "ended", or "lost" if the daemon was killed in it: then it is known up to the last heartbeat.
     `schedule_run_id` says which run of a schedule started it, None if none did or its schedule was removed.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from costctl.domain.batches import Outcome
 from costctl.reports.breakdowns import costs_of, length_of_part, totals_of
 from costctl.reports.figures import NOTHING
 from costctl.reports.outline import Amount, Column, Count, Length, Notes, Section, Share, Table
@@ -52,7 +53,7 @@ def batches_section(report: Report, words: Wording) -> Section | None:
 
 
 def _notes(report: Report, words: Wording) -> Iterator[Notes]:
-    lost = sum(1 for batch in report.batches if batch.outcome == "lost")
+    lost = sum(1 for batch in report.batches if batch.outcome == Outcome.LOST)
     if lost:
         told = words.count(
             "{number} run ended with a daemon that was killed: it is known up to the last heartbeat.",

@@ -143,7 +143,7 @@ class Part:
 class BatchFigure:
     """The work on a batch in one session, as far as it lies in the period; its counts are of all of it.
 
-    `outcome` is "ended", "lost" with a daemon that was killed, or None while it goes on.
+    `outcome` is None while it goes on.
     """
 
     name: str

@@ -133,7 +133,7 @@ async def _run(
             end, error = await _to_its_end(conduct, order, journal)
             follow = order.shall_follow(end)
         finally:
-            await conduct.close(then=follow)
+            await conduct.close(complete=journal.is_finished, then=follow)
     return Outcome(
         end=end,
         error=error,

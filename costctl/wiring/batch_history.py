@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from costctl.domain.money import format_amount
@@ -15,9 +14,6 @@ if TYPE_CHECKING:
 
     from costctl.domain.sessions import Session
     from costctl.ledger.values import Batch
-
-_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,13 +61,13 @@ class Stretch:
         ]
 
 
-def read_history(name: str | None = None) -> list[Stretch]:
-    """Return all work on the batch `name`, or on all, oldest first. Raises LedgerError."""
-    zone = load_zone()
+def read_history(name: str | None = None, *, last: int | None = None) -> list[Stretch]:
+    """Return the `last` work on the batch `name`, or on any, the oldest first. Raises LedgerError."""
+    zone, billing = load_zone(), load_billing()
     with read_ledger() as ledger:
-        sessions = {one.id: load_billing().apply(one) for one in ledger.sessions()}
-        found = [each for each in ledger.batches_between(_FIRST, _LAST) if name in (None, each.name)]
-    return [_stretch(each, sessions[each.session_id], zone) for each in found]
+        found = ledger.newest_batches(name, last=last)
+        sessions = ledger.sessions_numbered(batch.session_id for batch in found)
+    return [_stretch(batch, billing.apply(sessions[batch.session_id]), zone) for batch in found]
 
 
 def _stretch(batch: Batch, session: Session, zone: ZoneInfo) -> Stretch:

@@ -11,7 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("batches", sa.Column("outcome", sa.Text(), nullable=True))
-    op.execute("UPDATE batches SET outcome = 'ended' WHERE ended_at IS NOT NULL")
+    op.execute("UPDATE batches SET outcome = 'done' WHERE ended_at IS NOT NULL")
     op.execute("UPDATE batches SET outcome = 'lost', ended_at = started_at WHERE ended_at IS NULL")
 
 

@@ -35,8 +35,8 @@ class Lease:
     def report(self, progress):
         self.reports.append(progress)
 
-    def through(self, progress, *, then):
-        self.ended = (progress, then)
+    def through(self, progress, *, complete, then):
+        self.ended = (progress, complete, then)
         self.telling.put_nowait(Told(state="ended", reason="done" if then else ""))
         self.telling.put_nowait(None)
 
@@ -96,7 +96,7 @@ class Bench:
         """How it ended."""
         await settle()
         end = await asyncio.wait_for(self.task, 5)
-        await self.conduct.close(then=then)
+        await self.conduct.close(complete=True, then=then)
         return end
 
 
@@ -109,7 +109,7 @@ async def test_progress_goes_out_whenever_the_daemon_says_something():
     assert bench.runner.heard_states == ["queued", "running", "running"]
     bench.runner.over.set()
     assert (await bench.end(then=True)).how is How.THROUGH
-    assert bench.leases[0].ended == (Progress(requests=40, failed=2), True)
+    assert bench.leases[0].ended == (Progress(requests=40, failed=2), True, True)
     assert bench.conduct.last_words == "done"
 
 
@@ -147,7 +147,7 @@ async def test_what_is_wished_for_cannot_be_done_by_a_daemon_that_is_away_and_th
     await bench.tell(AwayError("reset"))
     bench.runner.over.set()
     await settle()
-    closing = asyncio.create_task(bench.conduct.close(then=True))
+    closing = asyncio.create_task(bench.conduct.close(complete=True, then=True))
     await bench.clock.advance(10)
     await closing
     assert bench.conduct.last_words == "the daemon is away, so --then shutdown was not done"
@@ -158,7 +158,7 @@ async def test_a_daemon_that_refuses_ends_the_run_with_its_words():
     await bench.tell(RefusedError("not here"))
     with pytest.raises(RefusedError, match="not here"):
         await bench.end()
-    await bench.conduct.close(then=False)
+    await bench.conduct.close(complete=False, then=False)
 
 
 async def test_an_engine_that_does_not_start_three_times_in_a_row_is_given_up():

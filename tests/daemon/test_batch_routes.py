@@ -77,10 +77,11 @@ async def control(bench, tmp_path):
 
 
 async def test_a_lease_tells_how_it_stands_and_ends_when_its_client_is_through(control):
-    status, told = await control.ask(WISH, PROGRESS, {**PROGRESS, "requests": 3, "through": True, "then": True})
+    last = {**PROGRESS, "requests": 3, "through": True, "complete": True, "then": True}
+    status, told = await control.ask(WISH, PROGRESS, last)
     assert (status, told[0]) == (200, {"id": 1, "state": "running", "engine": "off"})
     assert told[-1] == {"state": "ended", "then": ""}
-    assert [(row.name, row.requests, row.outcome) for row in await control.ended()] == [("jobs", 3, "ended")]
+    assert [(row.name, row.requests, row.outcome) for row in await control.ended()] == [("jobs", 3, "done")]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ async def test_a_client_that_talks_nonsense_loses_its_lease_and_hears_why(contro
     _, told = await control.ask(WISH, PROGRESS, said, {**PROGRESS, "requests": 2})
     assert (told[-1]["state"], bool(told[-1]["reason"])) == ("cancelled", True)
     assert "talks nonsense" in caplog.text
-    assert [(row.requests, row.outcome) for row in await control.ended()] == [(1, "ended")]
+    assert [(row.requests, row.outcome) for row in await control.ended()] == [(1, "interrupted")]
 
 
 async def test_a_client_that_is_gone_holds_no_lease(control):
@@ -129,7 +130,7 @@ async def test_a_client_that_is_gone_holds_no_lease(control):
     writer.write(b"%x\r\n%b\r\n" % (len(line), line))
     await until(control.bench.batches.read)
     writer.transport.abort()
-    assert [row.outcome for row in await control.ended()] == ["ended"]
+    assert [row.outcome for row in await control.ended()] == ["interrupted"]
 
 
 @pytest.mark.parametrize("number", ["1", "x", "-1", "%C2%B2", "9" * 5000])

@@ -141,6 +141,17 @@ async def test_a_session_that_ends_ends_its_batches_rows_and_the_next_has_new_on
     assert [row.requests for row in rows(bench)] == [5, 3]
 
 
+@pytest.mark.parametrize(
+    ("ending", "outcome"), [("is_complete", "done"), (None, "interrupted"), ("cancelled", "cancelled")]
+)
+async def test_the_ledger_knows_how_work_on_a_batch_ended(bench, ending, outcome):
+    opened = bench.batches.ask(wish())
+    if ending is not None:
+        setattr(opened, ending, "why")
+    bench.batches.end(opened)
+    assert [row.outcome for row in rows(bench)] == [outcome]
+
+
 async def test_how_far_a_batch_is_is_written_with_every_heartbeat(bench):
     opened = bench.batches.ask(wish())
     bench.batches.progressed(opened, Progress(requests=5, failed=1))
@@ -152,7 +163,7 @@ async def test_how_far_a_batch_is_is_written_with_every_heartbeat(bench):
     bench.recorder.reopen_session()
     bench.batches.progressed(opened, Progress(requests=8, failed=1))
     bench.recorder.beat()
-    assert [(row.requests, row.outcome) for row in rows(bench)] == [(5, "ended"), (3, None)]
+    assert [(row.requests, row.outcome) for row in rows(bench)] == [(5, "interrupted"), (3, None)]
 
 
 # --- the idle watch --------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from costctl.domain.batches import Progress
+from costctl.domain.batches import Outcome, Progress
 from costctl.domain.sessions import EndReason, Phase
 from costctl.errors import LedgerError
 
@@ -42,19 +42,19 @@ def test_a_batch_is_begun_gets_on_and_is_ended(ledger, session_id, batch_id):
     assert only(ledger, session_id) == (None, None, Progress())
     ledger.batch_progressed(batch_id, Progress(requests=1))
     assert only(ledger, session_id) == (None, None, Progress(requests=1))
-    ledger.end_batch(batch_id, at=after(60), done=DONE)
+    ledger.end_batch(batch_id, at=after(60), done=DONE, outcome=Outcome.DONE)
     ledger.batch_progressed(batch_id, Progress(requests=9))
-    assert only(ledger, session_id) == (after(60), "ended", DONE)
+    assert only(ledger, session_id) == (after(60), "done", DONE)
 
 
 def test_a_batch_that_is_not_there_cannot_end(ledger):
     with pytest.raises(LedgerError, match="no batch 7"):
-        ledger.end_batch(7, at=START, done=DONE)
+        ledger.end_batch(7, at=START, done=DONE, outcome=Outcome.DONE)
 
 
 def test_a_batch_cannot_end_before_it_began(ledger, session_id, batch_id):
     with pytest.raises(ValueError, match="cannot end"):
-        ledger.end_batch(batch_id, at=after(-1), done=DONE)
+        ledger.end_batch(batch_id, at=after(-1), done=DONE, outcome=Outcome.DONE)
     assert ledger.batches(session_id)[0].ended_at is None
 
 
@@ -79,6 +79,15 @@ def test_a_batch_that_began_after_the_last_heartbeat_is_lost_where_it_began(ledg
 
 
 def test_what_has_ended_is_not_lost_with_its_session(ledger, session_id, batch_id):
-    ledger.end_batch(batch_id, at=after(5), done=DONE)
+    ledger.end_batch(batch_id, at=after(5), done=DONE, outcome=Outcome.DONE)
     ledger.close_session(session_id, at=after(60), reason=EndReason.IDLE)
-    assert only(ledger, session_id) == (after(5), "ended", DONE)
+    assert only(ledger, session_id) == (after(5), "done", DONE)
+
+
+def test_the_newest_work_is_found_without_reading_what_lies_before(ledger, session_id):
+    for minute, name in enumerate(["a", "b", "a", "c"]):
+        ledger.begin_batch(session_id, name=name, at=after(minute))
+    assert [batch.name for batch in ledger.newest_batches(last=3)] == ["b", "a", "c"]
+    assert [batch.started_at for batch in ledger.newest_batches("a")] == [after(0), after(2)]
+    assert ledger.sessions_numbered([session_id, session_id, 99]).keys() == {session_id}
+    assert ledger.sessions_numbered([]) == {}

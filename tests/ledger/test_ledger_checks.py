@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from costctl.domain.batches import Progress
+from costctl.domain.batches import Outcome, Progress
 from costctl.domain.sessions import Instance, Phase
 
 START = datetime(2026, 1, 31, tzinfo=UTC)
@@ -21,7 +21,9 @@ def session_id(ledger, instance_id, price):
         session_id, minute_at=START, gpu_index=0, gpu="T4", utilisation_percent=1, memory_used_bytes=1
     )
     batch = ledger.begin_batch(session_id, name="jobs.jsonl", at=START)
-    ledger.end_batch(batch, at=START, done=Progress(requests=2, failed=1, prompt_tokens=1, generation_tokens=1))
+    ledger.end_batch(
+        batch, at=START, done=Progress(requests=2, failed=1, prompt_tokens=1, generation_tokens=1), outcome=Outcome.DONE
+    )
     return session_id
 
 

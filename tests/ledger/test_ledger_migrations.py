@@ -179,7 +179,7 @@ def test_batches_that_an_older_costctl_left_open_are_lost(path, file_url, ledger
     with Ledger.open(file_url) as migrated:
         assert [(each.name, each.outcome, each.ended_at) for each in migrated.batches(session)] == [
             ("open", "lost", at),
-            ("over", "ended", at + timedelta(microseconds=9)),
+            ("over", "done", at + timedelta(microseconds=9)),
         ]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from year_plan import Planned, planned_year
 
-from costctl.domain.batches import Progress
+from costctl.domain.batches import Outcome, Progress
 from costctl.domain.sessions import EndReason, Phase
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ class _Writing:
             self._ledger.end_batch(
                 batch,
                 at=until,
+                outcome=Outcome.DONE,
                 done=Progress(
                     requests=requests,
                     failed=requests // 100,

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from costctl.cli.root import cli
-from costctl.domain.batches import Progress
+from costctl.domain.batches import Outcome, Progress
 from costctl.domain.money import parse_price
 from costctl.domain.schedules import RunOutcome, Schedule, parse_rule
 from costctl.domain.sessions import EndReason, Instance, Phase
@@ -57,7 +57,7 @@ class Past:
     def batch(self, begins, ends=None, run=None, name="jobs.jsonl"):
         number = self.ledger.begin_batch(self.session, name=name, at=after(begins), schedule_run_id=run)
         if ends is not None:
-            self.ledger.end_batch(number, at=after(ends), done=DONE)
+            self.ledger.end_batch(number, at=after(ends), done=DONE, outcome=Outcome.DONE)
         return number
 
     def outcomes(self):
