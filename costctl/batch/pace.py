@@ -29,6 +29,7 @@ class Limits:
 
     least: int = 1
     first: int = 64
+    """More is no faster, as an H100 showed with 512: what begins together ends together, and leaves gaps."""
     most: int = 2048
 
     def __post_init__(self) -> None:
