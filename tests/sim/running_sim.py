@@ -86,6 +86,19 @@ class RunningSim:
             await until(healthy, "the engine to be ready")
         return self
 
+    async def listens(self):
+        """Wait until connections are taken, which is a moment after it says that it has started."""
+
+        async def taken():
+            try:
+                _, writer = await asyncio.open_unix_connection(self.uds)
+            except OSError:
+                return False
+            writer.close()
+            return True
+
+        await until(taken, "listening")
+
     async def said(self, text):
         await until(lambda: text in self.log, f"{text!r} in the log")
 

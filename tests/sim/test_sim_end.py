@@ -183,7 +183,7 @@ async def test_error_500(launch, path):
 
 async def test_slow_health(launch):
     sim = launch("--fail", "slow-health:60")
-    await sim.said("Application startup complete")
+    await sim.listens()
     async with sim.session() as client:
 
         async def ask():
