@@ -94,3 +94,11 @@ class Night:
         self.writer_rests = True
         self.watching.cancel()
         await asyncio.gather(self.watching, return_exceptions=True)
+
+
+async def started(night, *rules, **changes):
+    for number, rule in enumerate(rules or ("every 1h",)):
+        night.add(rule, **({"name": f"job{number}"} if number else {}), **changes)
+    night.begin()
+    await settle()
+    return night
