@@ -148,9 +148,9 @@ def test_a_full_disk_loses_nothing_and_the_same_command_goes_on_once_there_is_ro
 
 
 def test_an_engine_that_is_killed_again_and_again_costs_no_line(box, batches):
-    kills = 3
+    kills, lines = 3, 3 * LINES
     box.serve("--idle-shutdown", "off", engine=PACED)
-    batches.write()
+    batches.write(lines=lines)
     process = batches.start("jobs.jsonl", "--json")
     for _ in range(kills):
         box.engine_is("ready")
@@ -159,9 +159,10 @@ def test_an_engine_that_is_killed_again_and_again_costs_no_line(box, batches):
         os.kill(box.status()["engine"]["pid"], signal.SIGKILL)
         box.engine_is("failed")
     out, _ = ended(process, 0)
-    assert len(batches.answers()) == LINES
+    assert len(batches.answers()) == lines
     assert json.loads(out)["run"]["sent_again"] > 0
-    assert box.log().count("engine: starting") == kills + 1
+    # The last kill may come after the last line, and then nobody needs another engine.
+    assert box.log().count("engine: starting") in (kills, kills + 1)
 
 
 def test_a_daemon_that_is_restarted_is_found_again(box, batches):
