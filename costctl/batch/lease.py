@@ -75,7 +75,6 @@ class LeaseClient:
         self._session = session
         self._wish = wish
         self._lines: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._answer: aiohttp.ClientResponse | None = None
 
     async def told(self) -> AsyncIterator[Told]:
         """Ask for the lease and yield what the daemon tells, until it or the lease ends.

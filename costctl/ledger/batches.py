@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
+
+_BY_START = (BATCHES.c.started_at, BATCHES.c.id)
 
 
 class Batches(Transactions):
@@ -62,8 +64,7 @@ class Batches(Transactions):
         if name is not None:
             query = query.where(BATCHES.c.name == name)
         with self._look() as connection:
-            rows = connection.execute(query).all()
-        return [Batch(**row._mapping) for row in reversed(rows)]  # noqa: SLF001 - SQLAlchemy's public name for it
+            return read_batches(connection, query)[::-1]
 
     def batches_of_runs(self, schedule_run_ids: Collection[int]) -> list[Batch]:
         """Return what runs of schedules worked on, in the order of their starts."""
@@ -73,15 +74,20 @@ class Batches(Transactions):
         # Not by a list of numbers, of which SQLite takes so many only.
         query = select(*BATCHES.c).where(run_id.between(min(wanted), max(wanted)))
         with self._look() as connection:
-            rows = connection.execute(query.order_by(BATCHES.c.started_at, BATCHES.c.id)).all()
-        return [Batch(**row._mapping) for row in rows if row.schedule_run_id in wanted]  # noqa: SLF001 - public, it says
+            found = read_batches(connection, query.order_by(*_BY_START))
+        return [batch for batch in found if batch.schedule_run_id in wanted]
 
     def batches(self, session_id: int) -> list[Batch]:
         """Return the session's batches in the order of their starts."""
         query = select(*BATCHES.c).where(BATCHES.c.session_id == session_id)
         with self._look() as connection:
-            rows = connection.execute(query.order_by(BATCHES.c.started_at, BATCHES.c.id)).all()
-        return [Batch(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+            return read_batches(connection, query.order_by(*_BY_START))
+
+
+def read_batches(connection: Connection, query: Select[Any]) -> list[Batch]:
+    """Return the batches that a query for all their columns finds, in its order."""
+    rows = connection.execute(query).all()
+    return [Batch(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
 def lose_batches(connection: Connection, session_id: int, *, at: datetime) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, Select, Text, cast, func, select
 
 from costctl.domain.instants import instant_of, length_of
+from costctl.ledger.batches import read_batches
 from costctl.ledger.schema import BATCHES, CACHED_HOURS, ENGINE_RUNS, GPU_MINUTES, SESSIONS, USAGE_HOURS, stored
 from costctl.ledger.transactions import Transactions
 from costctl.ledger.values import Batch, CachedHour, GpuUse, RunFact, UsageHour
@@ -52,14 +53,9 @@ class Periods(Transactions):
 
     def batches_between(self, since: datetime, until: datetime) -> list[Batch]:
         """Return the batches of these sessions, in the order of their starts."""
-        query: Select[tuple[object, ...]] = select(*BATCHES.c)
+        query = select(*BATCHES.c).where(_of_sessions(BATCHES.c.session_id, since, until))
         with self._look() as connection:
-            rows = connection.execute(
-                query.where(_of_sessions(BATCHES.c.session_id, since, until)).order_by(
-                    BATCHES.c.started_at, BATCHES.c.id
-                )
-            )
-            return [Batch(**row._mapping) for row in rows]  # noqa: SLF001
+            return read_batches(connection, query.order_by(BATCHES.c.started_at, BATCHES.c.id))
 
     def gpu_use_between(self, since: datetime, until: datetime) -> list[GpuUse]:
         """Return how the GPUs were used in the minutes that begin in the period, by kind of GPU."""
